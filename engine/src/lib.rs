@@ -1,0 +1,4 @@
+//! The data of a Baton node.
+#![deny(missing_docs)]
+
+pub mod types;
