@@ -1,4 +1,13 @@
-//! The data of a Baton node.
+//! The data of a Baton node: slots, data types, commands, expiry and eviction.
+//!
+//! **Invariant:** the engine never reads the clock and never draws its own randomness. The caller passes `now`
+//! and the seeds, so a replay of the log expires exactly the keys that the first run expired.
+//!
+//! Absent on purpose: sockets, threads, locks, files, tokio.
 #![deny(missing_docs)]
 
+pub mod hash;
+pub mod random;
+pub mod slot;
+pub mod table;
 pub mod types;
