@@ -438,7 +438,7 @@ fn random_of<'a, T>(table: &'a HashTable<T>, rng: &mut Rng) -> &'a T {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
+    use proptest::prelude::{prop_assert_eq, proptest};
     use std::collections::BTreeSet;
 
     fn spread(n: &u64) -> u64 {
