@@ -7,6 +7,7 @@
 #![deny(missing_docs)]
 
 pub mod hash;
+pub mod number;
 pub mod random;
 pub mod slot;
 pub mod table;
