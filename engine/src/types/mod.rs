@@ -1,1 +1,3 @@
 //! Data structures that know no commands.
+
+pub mod thin;
