@@ -1,3 +1,4 @@
 //! Data structures that know no commands.
 
 pub mod thin;
+pub mod listpack;
