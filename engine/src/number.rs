@@ -10,8 +10,10 @@
 //! Invariants:
 //! - `parse_i64` accepts canonical text only, so `format_i64(parse_i64(t)) == t`. That is what allows a
 //!   string to be stored as an integer.
-//! - `parse_f64(format_f64(x)) == x` for every `x` but NaN: the shortest digits that read back.
+//! - `parse_f64(format_f64(x)) == x` for every `x` but NaN.
 //! - Nothing here depends on the locale, nor on the floating point unit: 80-bit arithmetic is done in software.
+
+mod grisu;
 
 use std::fmt::Write as _;
 use std::ops::Deref;
@@ -279,7 +281,8 @@ fn parse_hex<F: Float>(body: &[u8]) -> Option<F> {
 }
 
 /// Prints a double as Redis 7.2 and later reply and store it: integers without a point, `inf` and `-inf`,
-/// `-0` for the negative zero, else the shortest digits that read back, with the exponent forms of `fpconv`.
+/// `-0` for the negative zero, else digits that read back (nearly always the shortest), with the exponent
+/// forms of `fpconv`.
 pub fn format_f64(value: f64) -> NumberText {
     /// Half the range of `i64`: within it a double is cast to an integer and back without question.
     const INTEGER_MAX: f64 = (i64::MAX / 2) as f64;
@@ -313,7 +316,7 @@ fn format_special(value: f64) -> Option<NumberText> {
     Some(text)
 }
 
-/// A magnitude other than zero: `0.d1d2d3... * 10^point`, with 1 to 17 digits, the last of them not zero.
+/// A magnitude other than zero: `0.d1d2d3... * 10^point`, with 1 to 18 digits.
 struct Decimal {
     digits: NumberText,
     point: i32,
@@ -321,9 +324,10 @@ struct Decimal {
 
 impl Decimal {
     fn shortest(value: f64) -> Self {
-        let mut text = NumberText::new();
-        let _ = write!(text, "{:e}", value.abs());
-        Self::from_scientific(&text)
+        let found = grisu::digits_of(value.abs());
+        let mut digits = NumberText::new();
+        digits.extend(&found.digits[..found.len]);
+        Decimal { digits, point: found.power + found.len as i32 }
     }
 
     fn rounded_to_17(value: f64) -> Self {
@@ -733,6 +737,96 @@ mod tests {
         assert!(!(LongDouble::parse(b"1e4932").unwrap() + LongDouble::parse(b"1e4932").unwrap()).is_finite());
     }
 
+    /// What redis-server 7.0.15 answered to `SET k a; INCRBYFLOAT k b`; `None` stands for an error.
+    #[test]
+    fn sums_of_long_doubles_equal_those_of_a_real_server() {
+        for (a, b, expected) in [
+            ("89.58", "0x.8p1", Some("90.58")),
+            ("0.17923743197841124e-121", "0x1.30cb47131cdc2p+9", Some("609.58810652646229755")),
+            ("89e-10", "0.3290101960218019261361633e-4950", Some("0.0000000089")),
+            ("-94.29", "312.21141049733205", Some("217.92141049733204999")),
+            ("0.39425990954514678e-341", "5460901890866594177", Some("5460901890866594177")),
+            ("961344683871891237", "0x1.29152ad77192ap+9", Some("961344683871891831.1875")),
+            ("6463639075963822973", "2104879449523368592", Some("8568518525487191565")),
+            ("1.", "0.4240750531174515280952164e-10", Some("1.00000000004240751")),
+            ("-0x1.d8a81ddda4758p+9", "268e-15", Some("-945.31341143160053009")),
+            ("101.72891244366838", "2490825567513227414", Some("2490825567513227515.75")),
+            ("111860", "-142769.331693402259", Some("-30909.33169340225900612")),
+            ("-70.88", "8960.62016055895947", Some("8889.74016055895947019")),
+            ("1507586793348234622", "-696963689193760592", Some("810623104154474030")),
+            ("85.39", "427e23", Some("42700000000000000000000000")),
+            ("679e-14", "13.38", Some("13.38000000000679")),
+            ("519.6172056897922", "279633.450", Some("280153.0672056897921891")),
+            ("691.9326301397048", "-848923.61996", Some("-848231.68732986029516496")),
+            ("0.43161804339981524e-53", "68e-8", Some("0.00000068")),
+            ("1.2e4932", "1 ", None),
+            (" ", "880155.9", None),
+            ("0.0248281764048818853751754e-4970", "501.3262993007472", None),
+            ("-73.25", " ", None),
+        ] {
+            let sum = LongDouble::parse(a.as_bytes())
+                .zip(LongDouble::parse(b.as_bytes()))
+                .map(|(a, b)| a + b)
+                .filter(|sum| sum.is_finite())
+                .map(|sum| String::from_utf8(sum.format_human()).unwrap());
+            assert_eq!(sum.as_deref(), expected, "{a} + {b}");
+        }
+    }
+
+    /// What redis-server 7.0.15 answered to `ZADD z a m; ZINCRBY z b m`; `None` stands for an error.
+    #[test]
+    fn sums_of_doubles_equal_those_of_a_real_server() {
+        for (a, b, expected) in [
+            ("-778.3392580745397", "1839523664312438966", Some("1.8395236643124383e+18")),
+            ("0.6006579955461109898706695e300", "-234e15", Some("6.0065799554611097e+299")),
+            ("-164712", "0.197785947833654e4", Some("-162734.14052166347")),
+            ("5566338365179450683", "-464.6412928651571", Some("5.5663383651794504e+18")),
+            ("8806127357119900206", "-770e-1", Some("8.8061273571199007e+18")),
+            ("234.51938206284035", "770558", Some("770792.51938206283")),
+            ("-867.4814547950994", "-37.68", Some("-905.1614547950993")),
+            ("976446", "767609", Some("1744055")),
+            ("489894.8744328073", "0.14200950040678451e124", Some("1.4200950040678452e+123")),
+            ("-0x1.1f98a2bdeda1cp+9", "0.6262082901257991496279942e300", Some("6.2620829012579916e+299")),
+            ("-0x1.da668e655fa24p+9", "0.0013214952397867519e146", Some("1.3214952397867519e+143")),
+            ("-0x1.953a14a392324p+9", "-.5e1", Some("-815.45375485075465")),
+            ("-421.45106796546213", "-310.2890252582496", Some("-731.74009322371171")),
+            ("-836.7725933276915", "-29821.792547650286", Some("-30658.565140977978")),
+            ("-983e18", "-76.16", Some("-9.83e+20")),
+            ("0x1.e2882eb7c9fa4p+9", "-0x1.621dbffa48928p+8", Some("610.94771512117768")),
+            ("659978.332599050133", "0.22620773918418213e261", Some("2.2620773918418212e+260")),
+            ("891866", "-457943.24274938216", Some("433922.75725061784")),
+            ("-483026.8", "nan", None),
+            ("0.8598604720184120919768134e4900", "0.8590946066689892912648929e-4951", None),
+            ("  1", "-50.36", None),
+        ] {
+            let sum = parse_f64(a.as_bytes())
+                .zip(parse_f64(b.as_bytes()))
+                .map(|(a, b)| a + b)
+                .filter(|sum| !sum.is_nan())
+                .map(|sum| format_f64_17g(sum).as_str().to_owned());
+            assert_eq!(sum.as_deref(), expected, "{a} + {b}");
+        }
+    }
+
+    /// Digits that `fpconv` prints and that a shortest or closest algorithm would not.
+    #[test]
+    fn digits_are_those_of_grisu2() {
+        for (bits, expected) in [
+            (0x431c8127bf086551, "2005826764151124.3"),
+            (0x430ed66ebcad84fa, "1085002550194335.3"),
+            (0x4306c8bd14e03cf2, "801645489031070.3"),
+            (0x431bf344d908e069, "1966825348937754.3"),
+            (0x7953a0dc0d3db461, "2.7183163742986588e+276"),
+            (0x3fd202d23b5945e0, "0.28142219348691633"),
+            (0x471ff5cb257aa4f6, "4.1486621970919508e+34"),
+            (0x3fea286e31ad3ca5, "0.8174353571174789"),
+            (0x3fec1bca4f1b649b, "0.8783923668917341"),
+            (0xe1ef4857bb15c530, "-5.6295067871009743e+163"),
+        ] {
+            assert_eq!(format_f64(f64::from_bits(bits)).as_str(), expected);
+        }
+    }
+
     proptest! {
         #[test]
         fn integers_round_trip(value: i64, small in -1000i64..1000) {
@@ -755,6 +849,8 @@ mod tests {
             let value = f64::from_bits(bits);
             prop_assume!(!value.is_nan());
             prop_assert_eq!(parse_f64(&format_f64(value)), Some(value));
+            let denormal = f64::from_bits(bits >> 12);
+            prop_assert_eq!(parse_f64(&format_f64(denormal)), Some(denormal));
             prop_assert_eq!(parse_f64(&format_f64_17g(value)), Some(value));
         }
 
