@@ -1,4 +1,5 @@
 //! Data structures that know no commands.
 
-pub mod thin;
+pub mod intset;
 pub mod listpack;
+pub mod thin;
