@@ -6,6 +6,7 @@
 //! Absent on purpose: sockets, threads, locks, files, tokio.
 #![deny(missing_docs)]
 
+pub mod glob;
 pub mod hash;
 pub mod number;
 pub mod random;
