@@ -2,4 +2,6 @@
 
 pub mod intset;
 pub mod listpack;
+pub mod set;
 pub mod thin;
+mod walk;
