@@ -1,5 +1,6 @@
 //! Data structures that know no commands.
 
+pub mod hyperloglog;
 pub mod intset;
 pub mod listpack;
 pub mod set;
