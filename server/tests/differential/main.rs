@@ -72,7 +72,7 @@ fn another_encoding_is_noticed() {
     assert!(report.contains("groups are enough"), "{report}");
 }
 
-/// Proof that another reply is found: the slow log is configured through no command that is compared.
+/// Proof that another reply is found, and that one command is enough to show it.
 #[test]
 fn another_reply_is_noticed() {
     let report = redis_against_redis(3, &[("maxmemory", "1")], 1_000).expect_err("nobody noticed the error");
