@@ -6,10 +6,21 @@
 //! Absent on purpose: sockets, threads, locks, files, tokio.
 #![deny(missing_docs)]
 
+pub mod command;
+pub mod commands;
+pub mod context;
+pub mod effects;
+pub mod error;
+pub mod execute;
 pub mod glob;
 pub mod hash;
+pub mod keyspace;
 pub mod number;
 pub mod random;
+pub mod reply;
+pub mod settings;
 pub mod slot;
 pub mod table;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod types;

@@ -479,7 +479,9 @@ mod tests {
         let mut cursor = 0;
         let mut next = 1_000;
         loop {
-            cursor = table.scan(cursor, 7, spread, |n| drop(seen.insert(*n)));
+            cursor = table.scan(cursor, 7, spread, |n| {
+                seen.insert(*n);
+            });
             for _ in 0..50 {
                 table.insert_unique(spread(&next), next, spread);
                 next += 1;

@@ -1,0 +1,25 @@
+//! The commands that work on data: one file per family, each with its table on top.
+//!
+//! A new command touches its family's file; a new family adds one line to [`FAMILIES`].
+
+use crate::command::Command;
+
+/// The tables of all families.
+pub const FAMILIES: &[&[Command]] = &[];
+
+/// The rows of all commands that the engine runs.
+pub fn all() -> impl Iterator<Item = &'static Command> {
+    FAMILIES.iter().copied().flatten()
+}
+
+/// The row for these arguments, subcommands included. Walks the tables: for hot paths build a map.
+pub fn find(args: &[&[u8]]) -> Option<&'static Command> {
+    let named = |command: &&Command, at: usize| {
+        args.get(at).is_some_and(|name| name.eq_ignore_ascii_case(command.name.as_bytes()))
+    };
+    let command = all().find(|command| named(command, 0))?;
+    if command.subcommands.is_empty() {
+        return Some(command);
+    }
+    command.subcommands.iter().find(|sub| named(sub, 1))
+}

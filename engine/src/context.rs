@@ -1,0 +1,42 @@
+//! What a command function works on.
+
+use crate::hash::Hasher;
+use crate::keyspace::Keyspace;
+use crate::random::Rng;
+use crate::reply::Out;
+use crate::settings::Settings;
+
+/// What of the client matters to a command.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Caller {
+    /// The command may block the client: false inside MULTI and scripts.
+    pub may_block: bool,
+    /// CLIENT NO-TOUCH: do not change access clocks.
+    pub no_touch: bool,
+    /// The client's id.
+    pub id: u64,
+}
+
+/// What a command function works on: separate fields, so that a reply can be written while a value is read.
+pub struct Context<'a> {
+    /// The data of the shards whose batons are held.
+    pub keyspace: Keyspace<'a>,
+    /// Where the reply goes.
+    pub out: &'a mut Out,
+    /// The configuration.
+    pub settings: &'a Settings,
+    /// The hash of all tables.
+    pub hasher: &'a Hasher,
+    /// Randomness for this command.
+    pub rng: Rng,
+    /// Who asks.
+    pub caller: Caller,
+}
+
+impl Context<'_> {
+    /// The time of the batch, in Unix milliseconds.
+    #[inline]
+    pub fn now_ms(&self) -> i64 {
+        self.keyspace.now_ms()
+    }
+}

@@ -1,0 +1,743 @@
+//! Lookups and changes as commands see them: by key and type, over whichever shards are held.
+
+use super::entry::Entry;
+use super::notify::{Class, Event};
+use super::shard::{ReadyKey, Shard};
+use super::value::{KeyType, StrRef, Value, ValueMut, ValueRef};
+use super::waiting::{Waiter, Waiting, WatchFlag};
+use crate::error::CommandError;
+use crate::number::parse_i64;
+use crate::settings::Settings;
+use crate::slot::Slot;
+use crate::types::{pending::Hash, pending::List, pending::ZSet, set::Set};
+use std::sync::Arc;
+
+/// What happens to the expiry of a key that is overwritten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SetExpiry {
+    /// It is gone.
+    Clear,
+    /// It stays.
+    Keep,
+    /// It becomes this, in Unix milliseconds.
+    At(i64),
+}
+
+/// The shards whose batons are held.
+enum Held<'a> {
+    One(&'a mut Shard),
+    Many(&'a mut [&'a mut Shard]),
+}
+
+/// The key space as far as it is held, seen from one database at one time.
+pub struct Keyspace<'a> {
+    held: Held<'a>,
+    settings: &'a Settings,
+    db: usize,
+    now_ms: i64,
+    no_touch: bool,
+    dirty: u64,
+    /// The slot of the key used last: most commands use one key several times.
+    last: (*const u8, usize, Slot),
+}
+
+impl<'a> Keyspace<'a> {
+    /// The key space of one shard.
+    #[inline]
+    pub fn one(shard: &'a mut Shard, settings: &'a Settings, db: usize, now_ms: i64) -> Self {
+        Self::over(Held::One(shard), settings, db, now_ms)
+    }
+
+    /// The key space of several shards; together they own every slot that will be asked for.
+    pub fn many(shards: &'a mut [&'a mut Shard], settings: &'a Settings, db: usize, now_ms: i64) -> Self {
+        Self::over(Held::Many(shards), settings, db, now_ms)
+    }
+
+    fn over(held: Held<'a>, settings: &'a Settings, db: usize, now_ms: i64) -> Self {
+        let nowhere = (std::ptr::null(), 0, Slot::of(b""));
+        Self { held, settings, db, now_ms, no_touch: false, dirty: 0, last: nowhere }
+    }
+
+    /// Lookups leave access clocks alone (CLIENT NO-TOUCH).
+    pub fn set_no_touch(&mut self, no_touch: bool) {
+        self.no_touch = no_touch;
+    }
+
+    /// Tells that `key` is in `slot`, which the router has computed already.
+    #[inline]
+    pub fn hint(&mut self, key: &[u8], slot: Slot) {
+        self.last = (key.as_ptr(), key.len(), slot);
+    }
+
+    /// The time of the batch, in Unix milliseconds.
+    #[inline]
+    pub fn now_ms(&self) -> i64 {
+        self.now_ms
+    }
+
+    /// The logical database in use.
+    pub fn db(&self) -> usize {
+        self.db
+    }
+
+    /// Goes on in another logical database.
+    pub fn select(&mut self, db: usize) {
+        self.db = db;
+    }
+
+    /// How many changes the command has made so far.
+    #[inline]
+    pub fn dirty(&self) -> u64 {
+        self.dirty
+    }
+
+    /// Notes `n` changes, without saying to which key.
+    pub fn add_dirty(&mut self, n: u64) {
+        self.dirty += n;
+    }
+
+    /// All shards held.
+    pub fn shards(&self) -> impl Iterator<Item = &Shard> {
+        let (one, many) = match &self.held {
+            Held::One(shard) => (Some(&**shard), None),
+            Held::Many(shards) => (None, Some(shards.iter().map(|shard| &**shard))),
+        };
+        one.into_iter().chain(many.into_iter().flatten())
+    }
+
+    /// All shards held, to change.
+    pub fn shards_mut(&mut self) -> impl Iterator<Item = &mut Shard> {
+        let (one, many) = match &mut self.held {
+            Held::One(shard) => (Some(&mut **shard), None),
+            Held::Many(shards) => (None, Some(shards.iter_mut().map(|shard| &mut **shard))),
+        };
+        one.into_iter().chain(many.into_iter().flatten())
+    }
+
+    /// The shard that owns the slot.
+    #[inline]
+    pub fn shard(&self, slot: Slot) -> &Shard {
+        match &self.held {
+            Held::One(shard) => shard,
+            Held::Many(shards) => {
+                let at = shards.iter().position(|shard| shard.owns(slot)).unwrap_or_default();
+                shards[at]
+            }
+        }
+    }
+
+    /// The shard that owns the slot, to change.
+    #[inline]
+    pub fn shard_mut(&mut self, slot: Slot) -> &mut Shard {
+        match &mut self.held {
+            Held::One(shard) => shard,
+            Held::Many(shards) => {
+                let at = shards.iter().position(|shard| shard.owns(slot)).unwrap_or_default();
+                shards[at]
+            }
+        }
+    }
+
+    /// The slot of a key.
+    #[inline]
+    pub fn slot(&mut self, key: &[u8]) -> Slot {
+        if self.last.0 != key.as_ptr() || self.last.1 != key.len() {
+            self.last = (key.as_ptr(), key.len(), Slot::of(key));
+        }
+        self.last.2
+    }
+
+    // ---- reading -------------------------------------------------------------------------------------------
+
+    /// Looks a key up for a command: counts the hit or miss, notes the access, and lets an expired key go.
+    #[inline]
+    pub fn read(&mut self, key: &[u8]) -> Option<ValueRef<'_>> {
+        let found = self.touch(key);
+        self.count_lookup(key, found);
+        if !found {
+            return None;
+        }
+        self.peek(key)
+    }
+
+    /// The string at a key. Integers are kept as such: see [`StrRef`].
+    #[inline]
+    pub fn string(&mut self, key: &[u8]) -> Result<Option<StrRef<'_>>, CommandError> {
+        match self.read(key) {
+            None => Ok(None),
+            Some(ValueRef::Str(text)) => Ok(Some(text)),
+            Some(_) => Err(CommandError::WrongType),
+        }
+    }
+
+    /// The list at a key.
+    pub fn list(&mut self, key: &[u8]) -> Result<Option<&List>, CommandError> {
+        match self.read(key) {
+            None => Ok(None),
+            Some(ValueRef::List(list)) => Ok(Some(list)),
+            Some(_) => Err(CommandError::WrongType),
+        }
+    }
+
+    /// The set at a key.
+    pub fn set(&mut self, key: &[u8]) -> Result<Option<&Set>, CommandError> {
+        match self.read(key) {
+            None => Ok(None),
+            Some(ValueRef::Set(set)) => Ok(Some(set)),
+            Some(_) => Err(CommandError::WrongType),
+        }
+    }
+
+    /// The hash at a key.
+    pub fn hash(&mut self, key: &[u8]) -> Result<Option<&Hash>, CommandError> {
+        match self.read(key) {
+            None => Ok(None),
+            Some(ValueRef::Hash(hash)) => Ok(Some(hash)),
+            Some(_) => Err(CommandError::WrongType),
+        }
+    }
+
+    /// The sorted set at a key.
+    pub fn zset(&mut self, key: &[u8]) -> Result<Option<&ZSet>, CommandError> {
+        match self.read(key) {
+            None => Ok(None),
+            Some(ValueRef::ZSet(zset)) => Ok(Some(zset)),
+            Some(_) => Err(CommandError::WrongType),
+        }
+    }
+
+    /// The value at a key, without counting or noting anything. An expired key is absent. Several may be held
+    /// at once: read every key first, then peek at all of them.
+    #[inline]
+    pub fn peek(&self, key: &[u8]) -> Option<ValueRef<'_>> {
+        self.peek_entry(key).map(Entry::value)
+    }
+
+    /// The entry at a key, as [`peek`](Self::peek).
+    #[inline]
+    pub fn peek_entry(&self, key: &[u8]) -> Option<&Entry> {
+        let slot =
+            if self.last.0 == key.as_ptr() && self.last.1 == key.len() { self.last.2 } else { Slot::of(key) };
+        let shard = self.shard(slot);
+        let db = shard.slot(slot)?.db(shard.physical(self.db))?;
+        let entry = db.table.find(shard.hasher().hash(key), |entry| entry.key() == key)?;
+        let gone = db.volatile > 0 && entry.expiry().is_some_and(|at| at <= self.now_ms);
+        (!gone).then_some(entry)
+    }
+
+    /// Whether there is such a key; notes no access. An expired key is let go.
+    pub fn exists(&mut self, key: &[u8]) -> bool {
+        self.expire_if_due(key);
+        self.peek_entry(key).is_some()
+    }
+
+    /// The type of a key; notes no access.
+    pub fn kind(&mut self, key: &[u8]) -> Option<KeyType> {
+        self.expire_if_due(key);
+        self.peek(key).map(|value| value.kind())
+    }
+
+    /// When a key expires: `None` when there is no key, `Some(None)` when it does not.
+    #[allow(clippy::option_option, reason = "no key, no expiry and an expiry are three answers")]
+    pub fn expiry(&mut self, key: &[u8]) -> Option<Option<i64>> {
+        self.expire_if_due(key);
+        self.peek_entry(key).map(Entry::expiry)
+    }
+
+    // ---- changing ------------------------------------------------------------------------------------------
+
+    /// The value at a key, to change in place. A string becomes a buffer of its own.
+    pub fn value_mut(&mut self, key: &[u8]) -> Option<ValueMut<'_>> {
+        if !self.touch(key) {
+            return None;
+        }
+        self.entry_mut(key).map(Entry::value_mut)
+    }
+
+    /// The string at a key, to change in place.
+    pub fn string_mut(&mut self, key: &[u8]) -> Result<Option<&mut Vec<u8>>, CommandError> {
+        self.check_type(key, KeyType::String)?;
+        match self.value_mut(key) {
+            Some(ValueMut::Str(text)) => Ok(Some(text)),
+            _ => Ok(None),
+        }
+    }
+
+    /// The list at a key, to change in place.
+    pub fn list_mut(&mut self, key: &[u8]) -> Result<Option<&mut List>, CommandError> {
+        match self.value_mut_unless_string(key)? {
+            None => Ok(None),
+            Some(ValueMut::List(list)) => Ok(Some(list)),
+            Some(_) => Err(CommandError::WrongType),
+        }
+    }
+
+    /// The set at a key, to change in place.
+    pub fn set_mut(&mut self, key: &[u8]) -> Result<Option<&mut Set>, CommandError> {
+        match self.value_mut_unless_string(key)? {
+            None => Ok(None),
+            Some(ValueMut::Set(set)) => Ok(Some(set)),
+            Some(_) => Err(CommandError::WrongType),
+        }
+    }
+
+    /// The hash at a key, to change in place.
+    pub fn hash_mut(&mut self, key: &[u8]) -> Result<Option<&mut Hash>, CommandError> {
+        match self.value_mut_unless_string(key)? {
+            None => Ok(None),
+            Some(ValueMut::Hash(hash)) => Ok(Some(hash)),
+            Some(_) => Err(CommandError::WrongType),
+        }
+    }
+
+    /// The sorted set at a key, to change in place.
+    pub fn zset_mut(&mut self, key: &[u8]) -> Result<Option<&mut ZSet>, CommandError> {
+        match self.value_mut_unless_string(key)? {
+            None => Ok(None),
+            Some(ValueMut::ZSet(zset)) => Ok(Some(zset)),
+            Some(_) => Err(CommandError::WrongType),
+        }
+    }
+
+    /// The list at a key, made when there is none.
+    pub fn list_or_new(&mut self, key: &[u8]) -> Result<&mut List, CommandError> {
+        self.make(key, || Value::List(Box::default()))?;
+        self.list_mut(key)?.ok_or(CommandError::NoSuchKey)
+    }
+
+    /// The hash at a key, made when there is none.
+    pub fn hash_or_new(&mut self, key: &[u8]) -> Result<&mut Hash, CommandError> {
+        self.make(key, || Value::Hash(Box::default()))?;
+        self.hash_mut(key)?.ok_or(CommandError::NoSuchKey)
+    }
+
+    /// The set at a key, made when there is none.
+    pub fn set_or_new(&mut self, key: &[u8]) -> Result<&mut Set, CommandError> {
+        self.make(key, || Value::Set(Box::default()))?;
+        self.set_mut(key)?.ok_or(CommandError::NoSuchKey)
+    }
+
+    /// The sorted set at a key, made when there is none.
+    pub fn zset_or_new(&mut self, key: &[u8]) -> Result<&mut ZSet, CommandError> {
+        self.make(key, || Value::ZSet(Box::default()))?;
+        self.zset_mut(key)?.ok_or(CommandError::NoSuchKey)
+    }
+
+    /// Puts a string at a key, whatever was there. A canonical integer is kept as one.
+    pub fn put_string(&mut self, key: &[u8], value: &[u8], expiry: SetExpiry) {
+        let n = if value.len() <= 20 { parse_i64(value) } else { None };
+        let plain = expiry != SetExpiry::Keep || self.expire_if_due(key);
+        let clock = self.fresh_clock();
+        if let (SetExpiry::Clear, Some(entry)) = (expiry, self.entry_mut(key)) {
+            let done = entry.expiry().is_none()
+                && match n {
+                    Some(n) => entry.overwrite_int(n),
+                    None => entry.overwrite_inline(value),
+                };
+            if done {
+                entry.set_clock(clock);
+                return;
+            }
+        }
+        let at = match expiry {
+            SetExpiry::At(at) => Some(at),
+            SetExpiry::Keep if !plain => self.peek_entry(key).and_then(Entry::expiry),
+            SetExpiry::Keep | SetExpiry::Clear => None,
+        };
+        let entry = match n {
+            Some(n) => Entry::new(key, Value::Int(n), at, clock),
+            None => Entry::string(key, value, at, clock),
+        };
+        self.put_entry(key, entry);
+    }
+
+    /// Puts an integer at a key, whatever was there.
+    pub fn put_integer(&mut self, key: &[u8], n: i64, expiry: SetExpiry) {
+        if expiry == SetExpiry::Keep
+            && !self.expire_if_due(key)
+            && self.entry_mut(key).is_some_and(|entry| entry.overwrite_int(n))
+        {
+            return;
+        }
+        self.put_string(key, itoa::Buffer::new().format(n).as_bytes(), expiry);
+    }
+
+    /// Puts a value at a key, whatever was there.
+    pub fn put(&mut self, key: &[u8], value: Value, expiry: Option<i64>) {
+        let clock = self.fresh_clock();
+        self.put_entry(key, Entry::new(key, value, expiry, clock));
+    }
+
+    /// Sets or clears the expiry of a key; false when there is no such key.
+    pub fn set_expiry(&mut self, key: &[u8], expiry: Option<i64>) -> bool {
+        if !self.exists(key) {
+            return false;
+        }
+        let Some(entry) = self.entry_mut(key) else { return false };
+        let before = is_volatile(entry);
+        entry.set_expiry(expiry);
+        let after = is_volatile(entry);
+        self.note_volatile(key, before, after, expiry.unwrap_or(i64::MAX));
+        true
+    }
+
+    /// After a hash got or lost field expiries: `before` says whether it had any.
+    pub fn hash_expiry_changed(&mut self, key: &[u8], before: bool) {
+        let Some(entry) = self.peek_entry(key) else { return };
+        let had = entry.expiry().is_some();
+        let (after, due) = match entry.value() {
+            ValueRef::Hash(hash) => (hash.volatile_fields() > 0, hash.next_expiry()),
+            _ => return,
+        };
+        self.note_volatile(key, had || before, had || after, due.unwrap_or(i64::MAX));
+    }
+
+    /// Takes a key out with its value; `None` when there is none. Raises no event.
+    pub fn take(&mut self, key: &[u8]) -> Option<(Value, Option<i64>)> {
+        if self.expire_if_due(key) {
+            return None;
+        }
+        self.take_entry(key).map(Entry::into_value)
+    }
+
+    /// Removes a key; false when there is none. Raises no event.
+    pub fn remove(&mut self, key: &[u8]) -> bool {
+        !self.expire_if_due(key) && self.take_entry(key).is_some()
+    }
+
+    /// Removes a collection that has become empty, with its `del` event; false when it is not.
+    pub fn remove_if_empty(&mut self, key: &[u8]) -> bool {
+        let empty = match self.peek(key) {
+            Some(ValueRef::List(list)) => list.is_empty(),
+            Some(ValueRef::Set(set)) => set.is_empty(),
+            Some(ValueRef::Hash(hash)) => hash.is_empty(),
+            Some(ValueRef::ZSet(zset)) => zset.is_empty(),
+            _ => false,
+        };
+        if empty {
+            self.take_entry(key);
+            self.notify(Class::Generic, "del", key);
+        }
+        empty
+    }
+
+    // ---- what a change leaves ------------------------------------------------------------------------------
+
+    /// Says that a command changed a key: voids the transactions that watch it, wakes whoever waits for it.
+    #[inline]
+    pub fn modified(&mut self, key: &[u8]) {
+        self.dirty += 1;
+        self.signal(key);
+    }
+
+    /// As [`modified`](Self::modified), but counts as `n` changes.
+    pub fn modified_by(&mut self, key: &[u8], n: u64) {
+        self.dirty += n;
+        self.signal(key);
+    }
+
+    /// Voids the transactions that watch a key, and wakes whoever waits for it.
+    #[inline]
+    pub fn signal(&mut self, key: &[u8]) {
+        let (slot, db) = (self.slot(key), self.db);
+        let shard = self.shard_mut(slot);
+        let Some(waiting) = shard.existing_slot_mut(slot).and_then(|data| data.waiting.as_mut()) else {
+            return;
+        };
+        let name = (db, Box::from(key));
+        for flag in waiting.watched.get(&name).into_iter().flatten() {
+            flag.touch();
+        }
+        if waiting.blocked.contains_key(&name) {
+            shard.ready.push(ReadyKey { slot, key: name });
+        }
+    }
+
+    /// Raises a keyspace event, if anybody asked for its class.
+    #[inline]
+    pub fn notify(&mut self, class: Class, name: &'static str, key: &[u8]) {
+        if self.settings.notify & class as u32 != 0 {
+            let (slot, db) = (self.slot(key), self.db);
+            self.shard_mut(slot).events.push(Event { db, name, key: key.into() });
+        }
+    }
+
+    /// Whether anybody collects effects: check before building costly ones.
+    #[inline]
+    pub fn has_listeners(&self) -> bool {
+        self.shards().any(|shard| shard.effects.listening())
+    }
+
+    /// Leaves this effect in place of the running command. Several calls leave several.
+    pub fn propagate(&mut self, args: &[&[u8]]) {
+        let db = self.db;
+        if let Some(shard) = self.shards_mut().next() {
+            shard.effects.instead(db, args);
+        }
+    }
+
+    /// The running command leaves nothing of itself.
+    pub fn propagate_nothing(&mut self) {
+        if let Some(shard) = self.shards_mut().next() {
+            shard.effects.nothing();
+        }
+    }
+
+    /// Leaves an effect besides those of the running command.
+    pub fn propagate_also(&mut self, args: &[&[u8]]) {
+        let db = self.db;
+        if let Some(shard) = self.shards_mut().next() {
+            shard.effects.also(db, args);
+        }
+    }
+
+    /// Ends a command: counts its changes and leaves its effect.
+    #[inline]
+    pub fn finish_command(&mut self, changes: u64, args: &[&[u8]]) {
+        let db = self.db;
+        let shard = match &mut self.held {
+            Held::One(shard) => &mut **shard,
+            Held::Many(shards) => match shards.first_mut() {
+                Some(shard) => shard,
+                None => return,
+            },
+        };
+        shard.stats.dirty += changes;
+        shard.effects.finish(db, changes > 0, args);
+    }
+
+    // ---- who waits -----------------------------------------------------------------------------------------
+
+    /// Watches a key for a client.
+    pub fn watch(&mut self, key: &[u8], flag: &Arc<WatchFlag>) {
+        let (slot, db) = (self.slot(key), self.db);
+        waiting(self.shard_mut(slot), slot).watched.entry((db, key.into())).or_default().push(flag.clone());
+    }
+
+    /// Ends a client's watch of a key.
+    pub fn unwatch(&mut self, key: &[u8], flag: &Arc<WatchFlag>) {
+        let (slot, db) = (self.slot(key), self.db);
+        let Some(data) = self.shard_mut(slot).existing_slot_mut(slot) else { return };
+        let Some(waiting) = data.waiting.as_mut() else { return };
+        let name = (db, Box::from(key));
+        if let Some(flags) = waiting.watched.get_mut(&name) {
+            flags.retain(|other| !Arc::ptr_eq(other, flag));
+            if flags.is_empty() {
+                waiting.watched.remove(&name);
+            }
+        }
+        drop_if_nobody(data);
+    }
+
+    /// Lets a command wait for its keys, behind those that wait already.
+    pub fn wait(&mut self, waiter: &Arc<Waiter>) {
+        let db = self.db;
+        for key in &waiter.keys {
+            let slot = self.slot(key);
+            let line = waiting(self.shard_mut(slot), slot).blocked.entry((db, key.clone())).or_default();
+            if !line.iter().any(|other| Arc::ptr_eq(other, waiter)) {
+                line.push_back(waiter.clone());
+            }
+        }
+    }
+
+    /// Takes a command out of the lines of its keys.
+    pub fn stop_waiting(&mut self, waiter: &Arc<Waiter>) {
+        for key in &waiter.keys {
+            let slot = self.slot(key);
+            let Some(data) = self.shard_mut(slot).existing_slot_mut(slot) else { continue };
+            let Some(waiting) = data.waiting.as_mut() else { continue };
+            let name = (waiter.db, key.clone());
+            if let Some(line) = waiting.blocked.get_mut(&name) {
+                line.retain(|other| !Arc::ptr_eq(other, waiter));
+                if line.is_empty() {
+                    waiting.blocked.remove(&name);
+                }
+            }
+            drop_if_nobody(data);
+        }
+    }
+
+    /// Voids every transaction that watches a key of database `db` which exists there or in `other`
+    /// (FLUSHDB, FLUSHALL, SWAPDB).
+    pub fn touch_all_watched(&mut self, db: usize, touched: impl Fn(&Self, &[u8]) -> bool) {
+        let mut flags = Vec::new();
+        for shard in self.shards() {
+            for slot in Slot::all() {
+                let Some(waiting) = shard.slot(slot).and_then(|data| data.waiting.as_ref()) else { continue };
+                for ((at, key), watching) in &waiting.watched {
+                    if *at == db && touched(self, key) {
+                        flags.extend(watching.iter().cloned());
+                    }
+                }
+            }
+        }
+        flags.iter().for_each(|flag| flag.touch());
+    }
+
+    // ---- inside --------------------------------------------------------------------------------------------
+
+    fn check_type(&mut self, key: &[u8], kind: KeyType) -> Result<(), CommandError> {
+        self.expire_if_due(key);
+        match self.peek(key) {
+            Some(value) if value.kind() != kind => Err(CommandError::WrongType),
+            _ => Ok(()),
+        }
+    }
+
+    /// As `value_mut`, but refuses strings before they would be turned into buffers.
+    fn value_mut_unless_string(&mut self, key: &[u8]) -> Result<Option<ValueMut<'_>>, CommandError> {
+        if !self.touch(key) {
+            return Ok(None);
+        }
+        match self.entry_mut(key) {
+            Some(entry) if matches!(entry.value(), ValueRef::Str(_)) => Err(CommandError::WrongType),
+            Some(entry) => Ok(Some(entry.value_mut())),
+            None => Ok(None),
+        }
+    }
+
+    fn make(&mut self, key: &[u8], value: impl FnOnce() -> Value) -> Result<(), CommandError> {
+        if !self.exists(key) {
+            self.put(key, value(), None);
+            self.notify(Class::New, "new", key);
+        }
+        Ok(())
+    }
+
+    /// Notes an access to a key; false when there is none (any more).
+    #[inline]
+    fn touch(&mut self, key: &[u8]) -> bool {
+        let (no_touch, settings, now_ms) = (self.no_touch, self.settings, self.now_ms);
+        let slot = self.slot(key);
+        let db = self.db;
+        let shard = self.shard_mut(slot);
+        let (hash, physical) = (shard.hasher().hash(key), shard.physical(db));
+        let dice = if settings.maxmemory_policy.is_lfu() { shard.rng.unit() } else { 0.0 };
+        let Some(data) = shard.existing_slot_mut(slot) else { return false };
+        let Some(entry) = data.db_mut(physical).table.find_mut(hash, |entry| entry.key() == key) else {
+            return false;
+        };
+        if entry.expiry().is_some_and(|at| at <= now_ms) {
+            self.expire(key);
+            return false;
+        }
+        if !no_touch {
+            entry.set_clock(super::evict::touched(entry.clock(), settings, now_ms, dice));
+        }
+        true
+    }
+
+    #[inline]
+    fn count_lookup(&mut self, key: &[u8], found: bool) {
+        let slot = self.slot(key);
+        let stats = &mut self.shard_mut(slot).stats;
+        if found {
+            stats.hits += 1;
+        } else {
+            stats.misses += 1;
+            self.notify(Class::KeyMiss, "keymiss", key);
+        }
+    }
+
+    /// Lets a key go when its time has come; true when it did.
+    fn expire_if_due(&mut self, key: &[u8]) -> bool {
+        let now_ms = self.now_ms;
+        let due = self.entry_mut(key).and_then(|entry| entry.expiry()).is_some_and(|at| at <= now_ms);
+        if due {
+            self.expire(key);
+        }
+        due
+    }
+
+    /// Removes a key whose time has come, with all that this leaves.
+    pub(super) fn expire(&mut self, key: &[u8]) {
+        self.take_entry(key);
+        let slot = self.slot(key);
+        self.shard_mut(slot).stats.expired += 1;
+        let name: &[u8] = if self.settings.lazyfree_lazy_expire { b"UNLINK" } else { b"DEL" };
+        self.propagate_also(&[name, key]);
+        self.notify(Class::Expired, "expired", key);
+        self.signal(key);
+    }
+
+    #[inline]
+    fn entry_mut(&mut self, key: &[u8]) -> Option<&mut Entry> {
+        let (slot, db) = (self.slot(key), self.db);
+        let shard = self.shard_mut(slot);
+        let (hash, physical) = (shard.hasher().hash(key), shard.physical(db));
+        let data = shard.existing_slot_mut(slot)?;
+        data.db_mut(physical).table.find_mut(hash, |entry| entry.key() == key)
+    }
+
+    fn put_entry(&mut self, key: &[u8], entry: Entry) {
+        let (slot, db) = (self.slot(key), self.db);
+        let (due, volatile) = (due_of(&entry), is_volatile(&entry));
+        let shard = self.shard_mut(slot);
+        let (hash, physical) = (shard.hasher().hash(key), shard.physical(db));
+        let hasher = shard.hasher().clone();
+        let table = &mut shard.slot_mut(slot).db_mut(physical).table;
+        let old = table.replace(hash, entry, |other| other.key() == key, |other| hasher.hash(other.key()));
+        if old.is_none() {
+            shard.count_keys(physical, 1);
+        }
+        let before = old.is_some_and(|old| is_volatile(&old));
+        self.note_volatile(key, before, volatile, due);
+    }
+
+    pub(super) fn take_entry(&mut self, key: &[u8]) -> Option<Entry> {
+        let (slot, db) = (self.slot(key), self.db);
+        let shard = self.shard_mut(slot);
+        let (hash, physical) = (shard.hasher().hash(key), shard.physical(db));
+        let hasher = shard.hasher().clone();
+        let table = &mut shard.existing_slot_mut(slot)?.db_mut(physical).table;
+        let entry = table.remove(hash, |other| other.key() == key, |other| hasher.hash(other.key()))?;
+        shard.count_keys(physical, -1);
+        self.note_volatile(key, is_volatile(&entry), false, i64::MAX);
+        Some(entry)
+    }
+
+    fn note_volatile(&mut self, key: &[u8], before: bool, after: bool, due: i64) {
+        if !before && !after {
+            return;
+        }
+        let (slot, db) = (self.slot(key), self.db);
+        let shard = self.shard_mut(slot);
+        let physical = shard.physical(db);
+        if before {
+            shard.count_volatile(slot, physical, -1, due);
+        }
+        if after {
+            shard.count_volatile(slot, physical, 1, due);
+        }
+    }
+
+    fn fresh_clock(&self) -> u32 {
+        super::evict::fresh(self.settings, self.now_ms)
+    }
+}
+
+/// Whether the active expiry has to know this entry: it expires, or fields in it do.
+pub(super) fn is_volatile(entry: &Entry) -> bool {
+    entry.expiry().is_some() || matches!(entry.value(), ValueRef::Hash(hash) if hash.volatile_fields() > 0)
+}
+
+/// When the active expiry has to look at this entry first.
+pub(super) fn due_of(entry: &Entry) -> i64 {
+    let fields = match entry.value() {
+        ValueRef::Hash(hash) => hash.next_expiry(),
+        _ => None,
+    };
+    entry.expiry().into_iter().chain(fields).min().unwrap_or(i64::MAX)
+}
+
+fn waiting(shard: &mut Shard, slot: Slot) -> &mut Waiting {
+    let hasher = shard.hasher().clone();
+    shard.slot_mut(slot).waiting.get_or_insert_with(|| Box::new(Waiting::new(&hasher)))
+}
+
+fn drop_if_nobody(data: &mut super::shard::SlotData) {
+    if data.waiting.as_ref().is_some_and(|waiting| waiting.is_empty()) {
+        data.waiting = None;
+    }
+}

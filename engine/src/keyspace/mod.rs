@@ -1,0 +1,30 @@
+//! The key space: lookup, expiry, eviction, and who waits for which key.
+//!
+//! | file       | holds                                                                     |
+//! |------------|---------------------------------------------------------------------------|
+//! | `entry`    | a key with its value in one allocation (all of the engine's raw pointers) |
+//! | `value`    | values as commands see them                                               |
+//! | `shard`    | the slots of one core                                                     |
+//! | `access`   | lookups and changes, typed: what commands call                            |
+//! | `expire`   | active expiry                                                             |
+//! | `evict`    | eviction                                                                  |
+//! | `scan`     | cursors over all slots                                                    |
+//! | `notify`   | keyspace notifications                                                    |
+//! | `waiting`  | blocked and watching clients                                              |
+//!
+//! Invariants: a key is only ever in the table of its slot, in a shard that owns that slot; a key that has
+//! expired is never visible, though it may still be there; an empty collection is never left behind.
+
+mod access;
+pub mod entry;
+pub mod evict;
+pub mod expire;
+pub mod notify;
+pub mod scan;
+pub mod shard;
+pub mod value;
+pub mod waiting;
+
+pub use access::{Keyspace, SetExpiry};
+pub use shard::{Counts, Shard, Stats};
+pub use value::{KeyType, StrRef, Value, ValueMut, ValueRef};

@@ -1,0 +1,262 @@
+//! A shard: the slots that one core owns, with all that belongs to them.
+
+use super::entry::Entry;
+use super::notify::Event;
+use super::waiting::{DbKey, Waiting};
+use crate::effects::Effects;
+use crate::hash::Hasher;
+use crate::random::Rng;
+use crate::slot::{SLOTS, Slot};
+use crate::table::SplitTable;
+
+/// One database of one slot.
+#[derive(Debug, Default)]
+pub struct Db {
+    /// The entries.
+    pub table: SplitTable<Entry>,
+    /// How many of them expire, or have fields that do.
+    pub volatile: usize,
+    /// The active expiry need not look here before this time.
+    pub due_ms: i64,
+}
+
+/// One slot: its databases and whoever waits for its keys. Moves between shards as a whole, by its box.
+#[derive(Debug, Default)]
+pub struct SlotData {
+    /// Database 0, which most deployments use alone.
+    first: Db,
+    /// Databases 1 and on, as far as they were used.
+    more: Vec<Db>,
+    /// Whoever waits; usually nobody.
+    pub waiting: Option<Box<Waiting>>,
+}
+
+impl SlotData {
+    /// A database, if it was ever used.
+    #[inline]
+    pub fn db(&self, physical: usize) -> Option<&Db> {
+        if physical == 0 { Some(&self.first) } else { self.more.get(physical - 1) }
+    }
+
+    /// A database, made when needed.
+    #[inline]
+    pub fn db_mut(&mut self, physical: usize) -> &mut Db {
+        if physical == 0 {
+            return &mut self.first;
+        }
+        if self.more.len() < physical {
+            self.more.resize_with(physical, Db::default);
+        }
+        &mut self.more[physical - 1]
+    }
+
+    fn databases(&self) -> impl Iterator<Item = (usize, &Db)> {
+        std::iter::once(&self.first).chain(&self.more).enumerate()
+    }
+}
+
+/// Keys of one database in a shard.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// All keys.
+    pub keys: usize,
+    /// Keys that expire.
+    pub volatile: usize,
+}
+
+/// Counters that INFO adds up over the shards.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Lookups that found their key.
+    pub hits: u64,
+    /// Lookups that did not.
+    pub misses: u64,
+    /// Keys removed because their time had come.
+    pub expired: u64,
+    /// Hash fields removed because their time had come.
+    pub expired_fields: u64,
+    /// Keys removed to stay under `maxmemory`.
+    pub evicted: u64,
+    /// Changes since the start, as `rdb_changes_since_last_save` counts them.
+    pub dirty: u64,
+}
+
+/// A key that somebody waits for and that has just changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadyKey {
+    /// Its slot.
+    pub slot: Slot,
+    /// Its database and name.
+    pub key: DbKey,
+}
+
+/// The slots of one core. Deterministic; whoever holds it mutably may do anything with it.
+#[derive(Debug)]
+pub struct Shard {
+    slots: Vec<Option<Box<SlotData>>>,
+    owned: Vec<bool>,
+    /// Logical database -> physical database: SWAPDB swaps two places.
+    dbs: Vec<usize>,
+    /// By physical database.
+    counts: Vec<Counts>,
+    hasher: Hasher,
+    /// Sampling.
+    pub rng: Rng,
+    /// Counters.
+    pub stats: Stats,
+    /// Notifications that wait to be published, in order.
+    pub events: Vec<Event>,
+    /// Keys that somebody waits for and that have just changed, in order.
+    pub ready: Vec<ReadyKey>,
+    /// Collects effects.
+    pub effects: Effects,
+    /// Where the active expiry goes on.
+    pub(super) expire_at: usize,
+}
+
+impl Shard {
+    /// A shard without slots. All shards of a process need equal `hasher`s, each its own `seed`.
+    pub fn new(databases: usize, hasher: Hasher, seed: u64) -> Self {
+        let databases = databases.max(1);
+        Self {
+            slots: (0..SLOTS).map(|_| None).collect(),
+            owned: vec![false; SLOTS],
+            dbs: (0..databases).collect(),
+            counts: vec![Counts::default(); databases],
+            hasher,
+            rng: Rng::seeded(seed),
+            stats: Stats::default(),
+            events: Vec::new(),
+            ready: Vec::new(),
+            effects: Effects::default(),
+            expire_at: 0,
+        }
+    }
+
+    /// A shard that owns every slot: the whole key space in one.
+    pub fn whole(databases: usize, hasher: Hasher, seed: u64) -> Self {
+        let mut shard = Self::new(databases, hasher, seed);
+        shard.owned.fill(true);
+        shard
+    }
+
+    /// Whether it owns the slot.
+    #[inline]
+    pub fn owns(&self, slot: Slot) -> bool {
+        self.owned[slot.index()]
+    }
+
+    /// The slots it owns.
+    pub fn owned_slots(&self) -> impl Iterator<Item = Slot> {
+        Slot::all().filter(|slot| self.owns(*slot))
+    }
+
+    /// The hash of all tables.
+    pub fn hasher(&self) -> &Hasher {
+        &self.hasher
+    }
+
+    /// Number of databases.
+    pub fn databases(&self) -> usize {
+        self.dbs.len()
+    }
+
+    /// The physical database behind a logical one.
+    #[inline]
+    pub fn physical(&self, db: usize) -> usize {
+        self.dbs.get(db).copied().unwrap_or(db)
+    }
+
+    /// SWAPDB: what was database `a` is `b` from now on, and the other way round. O(1).
+    pub fn swap_dbs(&mut self, a: usize, b: usize) {
+        self.dbs.swap(a, b);
+    }
+
+    /// How many keys a database has here.
+    pub fn counts(&self, db: usize) -> Counts {
+        self.counts.get(self.physical(db)).copied().unwrap_or_default()
+    }
+
+    /// What a slot holds, if it was ever used.
+    #[inline]
+    pub fn slot(&self, slot: Slot) -> Option<&SlotData> {
+        self.slots[slot.index()].as_deref()
+    }
+
+    /// A slot, made when needed.
+    #[inline]
+    pub fn slot_mut(&mut self, slot: Slot) -> &mut SlotData {
+        self.slots[slot.index()].get_or_insert_default()
+    }
+
+    /// A slot, if it was ever used.
+    #[inline]
+    pub fn existing_slot_mut(&mut self, slot: Slot) -> Option<&mut SlotData> {
+        self.slots[slot.index()].as_deref_mut()
+    }
+
+    /// How many keys a database of a slot has. O(1).
+    pub fn slot_len(&self, slot: Slot, db: usize) -> usize {
+        let db = self.physical(db);
+        self.slot(slot).and_then(|data| data.db(db)).map_or(0, |db| db.table.len())
+    }
+
+    /// Gives a slot away: the other half of [`put_slot`](Self::put_slot). O(1).
+    pub fn take_slot(&mut self, slot: Slot) -> Option<Box<SlotData>> {
+        self.owned[slot.index()] = false;
+        let data = self.slots[slot.index()].take()?;
+        self.count(&data, |count, n| *count -= n);
+        Some(data)
+    }
+
+    /// Owns a slot from now on, with what it held at its owner before. O(1).
+    pub fn put_slot(&mut self, slot: Slot, data: Option<Box<SlotData>>) {
+        self.owned[slot.index()] = true;
+        if let Some(data) = &data {
+            self.count(data, |count, n| *count += n);
+        }
+        self.slots[slot.index()] = data;
+    }
+
+    /// Takes all keys of a database out; the caller drops them when and where it likes. O(slots).
+    pub fn take_db(&mut self, db: usize) -> Vec<SplitTable<Entry>> {
+        let physical = self.physical(db);
+        let mut taken = Vec::new();
+        for data in self.slots.iter_mut().flatten() {
+            if data.db(physical).is_some_and(|db| !db.table.is_empty()) {
+                taken.push(std::mem::take(data.db_mut(physical)).table);
+            }
+        }
+        if let Some(counts) = self.counts.get_mut(physical) {
+            *counts = Counts::default();
+        }
+        taken
+    }
+
+    /// Notes that keys came (or went, when negative). Every change of a table is told here.
+    #[inline]
+    pub fn count_keys(&mut self, physical: usize, keys: isize) {
+        let count = &mut self.counts[physical].keys;
+        *count = count.wrapping_add_signed(keys);
+    }
+
+    /// Notes that a key of this slot began (or ended) to be volatile.
+    pub fn count_volatile(&mut self, slot: Slot, physical: usize, change: isize, due_ms: i64) {
+        let count = &mut self.counts[physical].volatile;
+        *count = count.wrapping_add_signed(change);
+        let db = self.slot_mut(slot).db_mut(physical);
+        db.volatile = db.volatile.wrapping_add_signed(change);
+        if change > 0 {
+            db.due_ms = if db.volatile == 1 { due_ms } else { db.due_ms.min(due_ms) };
+        }
+    }
+
+    fn count(&mut self, data: &SlotData, change: impl Fn(&mut usize, usize)) {
+        for (physical, db) in data.databases() {
+            if let Some(counts) = self.counts.get_mut(physical) {
+                change(&mut counts.keys, db.table.len());
+                change(&mut counts.volatile, db.volatile);
+            }
+        }
+    }
+}

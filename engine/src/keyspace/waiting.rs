@@ -1,0 +1,140 @@
+//! Who waits for a key: blocked clients (BLPOP and kin) and watched keys (WATCH). Both travel with their slot.
+
+use crate::command::ShardFn;
+use crate::hash::Hasher;
+use crate::keyspace::value::KeyType;
+use crate::reply::Reply;
+use hashbrown::HashMap;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+
+/// A database and a key in it.
+pub type DbKey = (usize, Box<[u8]>);
+
+/// Set when a watched key changes; the transaction of its client is then void.
+#[derive(Debug, Default)]
+pub struct WatchFlag(AtomicBool);
+
+impl WatchFlag {
+    /// Marks the watching client's transaction void.
+    pub fn touch(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// Whether a watched key has changed.
+    pub fn is_touched(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// Where a waiting command stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+enum State {
+    Waiting,
+    /// Somebody who holds the batons is running it.
+    Running,
+    /// Answered, timed out, or its client is gone.
+    Done,
+}
+
+/// A command whose client waits for one of its keys.
+pub struct Waiter {
+    /// The client.
+    pub client_id: u64,
+    /// The command, to be run again.
+    pub args: Vec<Box<[u8]>>,
+    /// Its function.
+    pub run: ShardFn,
+    /// The database it was given in.
+    pub db: usize,
+    /// The protocol of its client.
+    pub resp3: bool,
+    /// The type of key it can use.
+    pub wants: KeyType,
+    /// The keys it waits for.
+    pub keys: Vec<Box<[u8]>>,
+    /// Takes the encoded reply to the client. Must not block.
+    pub answer: Box<dyn Fn(Vec<u8>) + Send + Sync>,
+    state: AtomicU8,
+}
+
+impl Waiter {
+    /// A command that waits from now on.
+    #[allow(clippy::too_many_arguments, reason = "one argument per public field, built in one place")]
+    pub fn new(
+        client_id: u64,
+        args: Vec<Box<[u8]>>,
+        run: ShardFn,
+        db: usize,
+        resp3: bool,
+        wants: KeyType,
+        keys: Vec<Box<[u8]>>,
+        answer: Box<dyn Fn(Vec<u8>) + Send + Sync>,
+    ) -> Self {
+        let state = AtomicU8::new(State::Waiting as u8);
+        Self { client_id, args, run, db, resp3, wants, keys, answer, state }
+    }
+
+    /// Takes the right to run it; false when somebody else has it or it is done.
+    pub fn claim(&self) -> bool {
+        self.change(State::Waiting, State::Running)
+    }
+
+    /// Gives the right back: it could not be served after all.
+    pub fn release(&self) {
+        self.change(State::Running, State::Waiting);
+    }
+
+    /// Ends the wait from outside (time over, CLIENT UNBLOCK, client gone); false when it is being served.
+    pub fn cancel(&self) -> bool {
+        self.change(State::Waiting, State::Done) || self.is_done()
+    }
+
+    /// It has been served.
+    pub fn finish(&self) {
+        self.state.store(State::Done as u8, Ordering::Release);
+    }
+
+    /// Whether nobody has to serve it any more.
+    pub fn is_done(&self) -> bool {
+        self.state.load(Ordering::Acquire) == State::Done as u8
+    }
+
+    fn change(&self, from: State, to: State) -> bool {
+        self.state.compare_exchange(from as u8, to as u8, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+}
+
+impl std::fmt::Debug for Waiter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Waiter").field("client_id", &self.client_id).finish_non_exhaustive()
+    }
+}
+
+/// Whether a reply means that the wait goes on.
+pub fn still_waits(reply: &Reply) -> bool {
+    matches!(reply, Reply::Block { .. })
+}
+
+/// Those who wait for the keys of one slot. Usually there is none at all.
+#[derive(Debug)]
+pub struct Waiting {
+    /// Blocked commands per key, first come first served.
+    pub blocked: HashMap<DbKey, VecDeque<Arc<Waiter>>, Hasher>,
+    /// Watches per key.
+    pub watched: HashMap<DbKey, Vec<Arc<WatchFlag>>, Hasher>,
+}
+
+impl Waiting {
+    /// Nobody waits yet. `hasher` keys the maps: the keys are the clients' choice.
+    pub fn new(hasher: &Hasher) -> Self {
+        Self { blocked: HashMap::with_hasher(hasher.clone()), watched: HashMap::with_hasher(hasher.clone()) }
+    }
+
+    /// Whether nobody waits.
+    pub fn is_empty(&self) -> bool {
+        self.blocked.is_empty() && self.watched.is_empty()
+    }
+}
