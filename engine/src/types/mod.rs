@@ -3,7 +3,10 @@
 pub mod hyperloglog;
 pub mod intset;
 pub mod listpack;
+mod member_slab;
 pub mod pending;
+mod ranked_tree;
 pub mod set;
 pub mod thin;
 mod walk;
+pub mod zset;
