@@ -1,5 +1,7 @@
 //! For tests: a key space on its own, driven by commands as text.
 
+pub mod list;
+
 use crate::commands;
 use crate::context::{Caller, Context};
 use crate::effects::Effect;

@@ -2,6 +2,7 @@
 
 pub mod hyperloglog;
 pub mod intset;
+pub mod list;
 pub mod listpack;
 mod member_slab;
 pub mod pending;
