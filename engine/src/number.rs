@@ -19,7 +19,7 @@ use std::fmt::Write as _;
 use std::ops::Deref;
 
 use rustc_apfloat::ieee::{Double, X87DoubleExtended};
-use rustc_apfloat::{Float, Round, Status};
+use rustc_apfloat::{Float, FloatConvert, Round, Status};
 
 /// The longest text of an `i64`: 19 digits and a sign.
 pub const I64_TEXT_MAX: usize = 20;
@@ -301,6 +301,25 @@ pub fn format_f64_17g(value: f64) -> NumberText {
     format_special(value).unwrap_or_else(|| Decimal::rounded_to_17(value).print_as_g(value < 0.0))
 }
 
+/// Prints a double with a fixed number of decimals, at most 17, as distances are replied: scaled, and then
+/// rounded half to even. Values are bounded to what an `i64` holds after scaling.
+pub fn format_fixed(value: f64, decimals: u32) -> NumberText {
+    let decimals = decimals.min(17);
+    let scale = 10u64.pow(decimals);
+    let scaled = (value * scale as f64).round_ties_even() as i64;
+    let mut text = signed(scaled < 0);
+    let magnitude = scaled.unsigned_abs();
+    text.extend(itoa::Buffer::new().format(magnitude / scale).as_bytes());
+    if decimals > 0 {
+        let mut itoa_buffer = itoa::Buffer::new();
+        let fraction = itoa_buffer.format(magnitude % scale);
+        text.push(b'.');
+        text.zeros((decimals as usize).saturating_sub(fraction.len()));
+        text.extend(fraction.as_bytes());
+    }
+    text
+}
+
 fn format_special(value: f64) -> Option<NumberText> {
     let special: &[u8] = if value.is_nan() {
         b"nan"
@@ -433,6 +452,13 @@ pub struct LongDouble(X87DoubleExtended);
 impl From<i64> for LongDouble {
     fn from(value: i64) -> Self {
         LongDouble(X87DoubleExtended::from_i128(i128::from(value)).value)
+    }
+}
+
+impl From<f64> for LongDouble {
+    fn from(value: f64) -> Self {
+        let mut loses_info = false;
+        LongDouble(Double::from_bits(u128::from(value.to_bits())).convert(&mut loses_info).value)
     }
 }
 
@@ -825,6 +851,20 @@ mod tests {
         ] {
             assert_eq!(format_f64(f64::from_bits(bits)).as_str(), expected);
         }
+    }
+
+    #[test]
+    fn fixed_decimals_are_rounded() {
+        for (value, expected) in [
+            (0.0, "0.0000"),
+            (166274.15156960033, "166274.1516"),
+            (0.00004, "0.0000"),
+            (-0.775, "-0.7750"),
+            (1e300, "922337203685477.5807"),
+        ] {
+            assert_eq!(format_fixed(value, 4).as_str(), expected);
+        }
+        assert_eq!(format_fixed(2.5, 0).as_str(), "2");
     }
 
     proptest! {

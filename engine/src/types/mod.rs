@@ -1,5 +1,6 @@
 //! Data structures that know no commands.
 
+pub mod geohash;
 pub mod hyperloglog;
 pub mod intset;
 pub mod list;
