@@ -1,6 +1,8 @@
 //! Data structures that know no commands.
 
+mod field;
 pub mod geohash;
+pub mod hash;
 pub mod hyperloglog;
 pub mod intset;
 pub mod list;

@@ -17,8 +17,7 @@ use crate::table::SplitTable;
 use crate::types::intset::Intset;
 use crate::types::listpack::{Corrupt, IntText, LISTPACK_BYTES_MAX, Listpack, LpEntry};
 use crate::types::thin::ThinBytes;
-use crate::types::walk::{Either, Selection};
-use hashbrown::HashTable;
+use crate::types::walk::{Either, Selection, distinct, extrapolate};
 use std::collections::BTreeSet;
 
 /// Redis's own bound of an intset, whatever is configured.
@@ -495,32 +494,6 @@ fn pop_from_table(table: &mut SplitTable<ThinBytes>, rng: &mut Rng, hasher: &Has
     let member = table.random(rng)?;
     let (hash, address) = (hasher.hash(member), member.as_ptr());
     table.remove(hash, |m| std::ptr::eq(m.as_ptr(), address), |m| hasher.hash(m))
-}
-
-/// Refuses a listpack with the same text twice among `entries`.
-pub(crate) fn distinct<'a>(
-    entries: impl Iterator<Item = LpEntry<'a>>,
-    hasher: &Hasher,
-) -> Result<(), Corrupt> {
-    let mut seen: HashTable<LpEntry<'a>> = HashTable::new();
-    let hash = |entry: &LpEntry<'_>| hasher.hash(entry.as_slice(&mut IntText::default()));
-    for (nth, entry) in entries.enumerate() {
-        let place = seen.entry(hash(&entry), |other| other.same_bytes(&entry), hash);
-        let hashbrown::hash_table::Entry::Vacant(place) = place else {
-            return Err(Corrupt { offset: nth, expected: "no element twice (counted in elements)" });
-        };
-        place.insert(entry);
-    }
-    Ok(())
-}
-
-/// The sum of `len` sizes, estimated from the first `samples` of them; 0 stands for all.
-pub(crate) fn extrapolate(sizes: impl Iterator<Item = usize>, len: usize, samples: usize) -> usize {
-    if samples == 0 || samples >= len {
-        return sizes.sum();
-    }
-    let sampled: usize = sizes.take(samples).sum();
-    (sampled as f64 / samples as f64 * len as f64) as usize
 }
 
 #[cfg(test)]

@@ -1,7 +1,11 @@
-//! What the types with several encodings share when they are walked: one iterator out of several, and the
-//! choice of a few elements among many in one pass.
+//! What sets and hashes share when they are walked: one iterator out of several, the choice of a few elements
+//! among many in one pass, the check for duplicates, and estimates from samples.
 
+use crate::hash::Hasher;
 use crate::random::Rng;
+use crate::types::listpack::{Corrupt, IntText, LpEntry};
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 
 /// One of two iterators over the same items.
 #[derive(Debug, Clone)]
@@ -63,6 +67,32 @@ impl Selection {
         self.wanted -= usize::from(chosen);
         chosen
     }
+}
+
+/// Refuses a listpack with the same text twice among `entries`.
+pub(crate) fn distinct<'a>(
+    entries: impl Iterator<Item = LpEntry<'a>>,
+    hasher: &Hasher,
+) -> Result<(), Corrupt> {
+    let mut seen: HashTable<LpEntry<'a>> = HashTable::new();
+    let hash = |entry: &LpEntry<'_>| hasher.hash(entry.as_slice(&mut IntText::default()));
+    for (nth, entry) in entries.enumerate() {
+        let place = seen.entry(hash(&entry), |other| other.same_bytes(&entry), hash);
+        let Entry::Vacant(place) = place else {
+            return Err(Corrupt { offset: nth, expected: "no element twice (counted in elements)" });
+        };
+        place.insert(entry);
+    }
+    Ok(())
+}
+
+/// The sum of `len` sizes, estimated from the first `samples` of them; 0 stands for all.
+pub(crate) fn extrapolate(sizes: impl Iterator<Item = usize>, len: usize, samples: usize) -> usize {
+    if samples == 0 || samples >= len {
+        return sizes.sum();
+    }
+    let sampled: usize = sizes.take(samples).sum();
+    (sampled as f64 / samples as f64 * len as f64) as usize
 }
 
 #[cfg(test)]
