@@ -1,0 +1,163 @@
+//! The registry: every command by name, with what routing needs to know about it.
+
+use baton_engine::command::{Begin, Command, Find, Flag, Run, ShardFn};
+use baton_engine::keyspace::KeyType;
+use std::collections::HashMap;
+
+/// A command as the registry knows it.
+#[derive(Debug)]
+pub struct Registered {
+    /// Its row.
+    pub command: &'static Command,
+    /// Full name in lower case: `get`, `config|get`.
+    pub name: String,
+    /// Its number: an index for statistics and handlers.
+    pub id: usize,
+    /// Its flags as bits.
+    pub flags: u64,
+    /// The argument that is its only key, for commands with exactly one key at a fixed place.
+    pub only_key: Option<usize>,
+    /// Runs on the data, if it does.
+    pub run: Option<ShardFn>,
+    /// Runs on all shards at once.
+    pub all_shards: bool,
+    /// Subcommands by lower-case name.
+    pub subcommands: HashMap<String, usize>,
+    /// Number of the container.
+    pub container: Option<usize>,
+}
+
+impl Registered {
+    /// Whether it has this flag.
+    #[inline]
+    pub fn has(&self, flag: Flag) -> bool {
+        self.flags & flag.bit() != 0
+    }
+
+    /// The type of key that a blocking command waits for.
+    pub fn waits_for(&self) -> KeyType {
+        if self.name.starts_with("bz") { KeyType::ZSet } else { KeyType::List }
+    }
+}
+
+/// All commands of a process.
+#[derive(Debug)]
+pub struct Registry {
+    all: Vec<Registered>,
+    /// Lower-case name -> number. Renamed commands are here under their new name.
+    names: HashMap<Vec<u8>, usize>,
+}
+
+/// Longer than any command's name.
+const NAME_MAX: usize = 64;
+
+impl Registry {
+    /// The commands of the engine and of these further tables.
+    pub fn new(tables: &[&'static [Command]]) -> Self {
+        let mut registry = Self { all: Vec::new(), names: HashMap::new() };
+        let engine = baton_engine::commands::all();
+        for command in engine.chain(tables.iter().copied().flatten()) {
+            registry.add(command, None);
+        }
+        registry
+    }
+
+    fn add(&mut self, command: &'static Command, container: Option<usize>) -> usize {
+        let own = command.name.to_ascii_lowercase();
+        let name = match container {
+            Some(parent) => format!("{}|{own}", self.all[parent].name),
+            None => own.clone(),
+        };
+        let id = self.all.len();
+        let (run, all_shards) = match command.run {
+            Run::Keys(run) => (Some(run), false),
+            Run::AllShards(run) => (Some(run), true),
+            Run::Elsewhere => (None, false),
+        };
+        self.all.push(Registered {
+            command,
+            name,
+            id,
+            flags: command.flag_bits(),
+            only_key: only_key(command),
+            run,
+            all_shards,
+            subcommands: HashMap::new(),
+            container,
+        });
+        if container.is_none() {
+            self.names.insert(own.into_bytes(), id);
+        }
+        for sub in command.subcommands {
+            let sub_id = self.add(sub, Some(id));
+            self.all[id].subcommands.insert(sub.name.to_ascii_lowercase(), sub_id);
+        }
+        id
+    }
+
+    /// A command by its name, in any case; containers are not resolved to their subcommands.
+    #[inline]
+    pub fn find(&self, name: &[u8]) -> Option<&Registered> {
+        let mut lower = [0; NAME_MAX];
+        let lower = lower.get_mut(..name.len())?;
+        lower.copy_from_slice(name);
+        lower.make_ascii_lowercase();
+        self.names.get(&*lower).map(|id| &self.all[*id])
+    }
+
+    /// The subcommand of a container, in any case.
+    pub fn subcommand(&self, container: &Registered, name: &[u8]) -> Option<&Registered> {
+        let name = String::from_utf8_lossy(name).to_ascii_lowercase();
+        container.subcommands.get(&name).map(|id| &self.all[*id])
+    }
+
+    /// A command by its number.
+    pub fn get(&self, id: usize) -> &Registered {
+        &self.all[id]
+    }
+
+    /// All commands, subcommands included, in order of their numbers.
+    pub fn iter(&self) -> impl Iterator<Item = &Registered> {
+        self.all.iter()
+    }
+
+    /// How many there are, subcommands included.
+    pub fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// `rename-command`: the command answers to another name, or to none when that is empty.
+    ///
+    /// # Errors
+    /// Says what is wrong: there is no such command, or the new name is taken.
+    pub fn rename(&mut self, from: &str, to: &str) -> Result<(), String> {
+        let key = from.to_ascii_lowercase().into_bytes();
+        let Some(id) = self.names.remove(&key) else {
+            return Err("No such command in rename-command".to_owned());
+        };
+        if to.is_empty() {
+            return Ok(());
+        }
+        if self.names.contains_key(to.to_ascii_lowercase().as_bytes()) {
+            self.names.insert(key, id);
+            return Err("Target command name already exists".to_owned());
+        }
+        self.names.insert(to.to_ascii_lowercase().into_bytes(), id);
+        Ok(())
+    }
+}
+
+fn only_key(command: &Command) -> Option<usize> {
+    match command.keys {
+        [spec] => match (spec.begin, spec.find) {
+            (Begin::Index(at), Find::Range { last: 0, .. }) => Some(at),
+            _ => None,
+        },
+        _ => None,
+    }
+}
