@@ -9,7 +9,7 @@ use crate::error::CommandError;
 use crate::number::parse_i64;
 use crate::settings::Settings;
 use crate::slot::Slot;
-use crate::types::{pending::Hash, pending::List, pending::ZSet, set::Set};
+use crate::types::{hash::Hash, list::List, set::Set, zset::ZSet};
 use std::sync::Arc;
 
 /// What happens to the expiry of a key that is overwritten.

@@ -21,7 +21,7 @@
 //! and that box is owned by the entry alone.
 
 use super::value::{StrRef, Value, ValueMut, ValueRef};
-use crate::types::{pending::Hash, pending::List, pending::ZSet, set::Set};
+use crate::types::{hash::Hash, list::List, set::Set, zset::ZSet};
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::ptr::{self, NonNull};
 

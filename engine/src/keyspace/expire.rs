@@ -99,13 +99,14 @@ pub fn expire_fields(keyspace: &mut Keyspace<'_>, key: &[u8]) {
     let now_ms = keyspace.now_ms();
     let mut gone: Vec<Vec<u8>> = Vec::new();
     let before = matches!(keyspace.peek(key), Some(ValueRef::Hash(hash)) if hash.volatile_fields() > 0);
+    let slot = keyspace.slot(key);
+    let hasher = keyspace.shard(slot).hasher().clone();
     let Ok(Some(hash)) = keyspace.hash_mut(key) else { return };
-    hash.expire_due(now_ms, usize::MAX, |field| gone.push(field.to_vec()));
+    hash.expire_due(now_ms, usize::MAX, &hasher, |field| gone.push(field.to_vec()));
     if gone.is_empty() {
         return;
     }
     keyspace.hash_expiry_changed(key, before);
-    let slot = keyspace.slot(key);
     keyspace.shard_mut(slot).stats.expired_fields += gone.len() as u64;
     let mut effect: Vec<&[u8]> = vec![b"HDEL", key];
     effect.extend(gone.iter().map(Vec::as_slice));

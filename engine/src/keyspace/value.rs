@@ -1,6 +1,6 @@
 //! Values as commands see them: owned, to read, and to change.
 
-use crate::types::{pending::Hash, pending::List, pending::ZSet, set::Set};
+use crate::types::{hash::Hash, list::List, set::Set, zset::ZSet};
 
 /// A value on its own, outside the key space.
 #[derive(Clone, Debug)]

@@ -8,7 +8,6 @@ pub mod intset;
 pub mod list;
 pub mod listpack;
 mod member_slab;
-pub mod pending;
 mod ranked_tree;
 pub mod set;
 pub mod thin;
