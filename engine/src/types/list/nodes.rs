@@ -221,8 +221,8 @@ impl<'a> Entries<'a> {
 pub(super) enum Gap {
     /// Before the first element.
     Front,
-    /// Before the entry at this position of a listpack, which is not its first.
-    Before(Pos),
+    /// Between two entries of a listpack. Should it be split here, the new element goes with one of them.
+    Between { next: Pos, with_next: bool },
     /// After the last element.
     Back,
 }

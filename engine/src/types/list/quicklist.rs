@@ -120,22 +120,27 @@ impl Quicklist {
         true
     }
 
-    /// Replaces an entry of a packed node by an element for which that node has no room.
+    /// Replaces an entry of a packed node by an element for which that node has no room: the node is split
+    /// around a new one.
     fn replace_by_insertion(&mut self, place: Place, pos: Pos, element: &[u8], limit: NodeLimit) {
-        let Some(lp) = self.packed(place) else {
+        let new = new_node(element, limit);
+        let Some(mut tail) = self.edit_packed(place, |lp| lp.split_off(pos)) else {
             return;
         };
-        if lp.len() == 1 {
-            return self.nodes.edit(place, |node| *node = new_node(element, limit));
+        tail.pop_front();
+        if self.nodes.get(place).is_some_and(|left| left.count() == 0) {
+            self.nodes.edit(place, |node| *node = new);
+            if !tail.is_empty() {
+                self.nodes.insert(place.following(), Node::packed(tail));
+            }
+            return;
         }
-        let first = lp.first() == Some(pos);
-        let next = self.edit_packed(place, |lp| lp.remove(pos)).flatten();
-        let gap = match next {
-            _ if first => Gap::Front,
-            Some(next) => Gap::Before(next),
-            None => Gap::Back,
-        };
-        self.insert(place, gap, element, limit);
+        let mut middle = self.nodes.insert(place.following(), new);
+        if !tail.is_empty() {
+            let right = self.nodes.insert(middle.following(), Node::packed(tail));
+            middle = self.nodes.prev(right).unwrap_or(middle);
+        }
+        self.join_around(middle, limit);
     }
 
     /// Replaces a plain element by one that is not large: it joins the next node if that has room.
@@ -167,7 +172,7 @@ impl Quicklist {
         if self.accepts(place, element, limit) {
             self.edit_packed(place, |lp| match gap {
                 Gap::Front => lp.push_front(element),
-                Gap::Before(pos) => _ = lp.insert_before(pos, element),
+                Gap::Between { next, .. } => _ = lp.insert_before(next, element),
                 Gap::Back => lp.push_back(element),
             });
             return;
@@ -185,36 +190,59 @@ impl Quicklist {
                 }
                 _ => _ = self.nodes.insert(place.following(), new_node(element, limit)),
             },
-            Gap::Before(pos) => self.split_and_insert(place, pos, element, limit),
+            Gap::Between { next, with_next } => self.split_and_insert(place, next, with_next, element, limit),
         }
     }
 
-    /// Splits the full node at `place` before the entry at `pos`, puts `element` between the halves, and joins
-    /// the halves with their outer neighbours where those have room.
-    fn split_and_insert(&mut self, place: Place, pos: Pos, element: &[u8], limit: NodeLimit) {
+    /// Splits the node at `place`, which has no room, before the entry at `pos`. A large element gets a node
+    /// between the halves; any other goes to one half, and the halves join their neighbours where possible.
+    fn split_and_insert(
+        &mut self,
+        place: Place,
+        pos: Pos,
+        with_next: bool,
+        element: &[u8],
+        limit: NodeLimit,
+    ) {
         let Some(mut half) = self.edit_packed(place, |lp| lp.split_off(pos)) else {
             return;
         };
-        let large = limit.is_large(element.len());
-        if !large {
+        if limit.is_large(element.len()) {
+            let middle = self.nodes.insert(place.following(), Node::plain(element.into()));
+            self.nodes.insert(middle.following(), Node::packed(half));
+            return;
+        }
+        if with_next {
             half.push_front(element);
+        } else {
+            self.edit_packed(place, |lp| lp.push_back(element));
         }
-        let mut right = Some(self.nodes.insert(place.following(), Node::packed(half)));
-        if let Some(left) = right.and_then(|right| self.nodes.prev(right))
-            && let Some(before) = self.nodes.prev(left)
-            && self.can_join(before, left, limit)
+        let right = self.nodes.insert(place.following(), Node::packed(half));
+        // The half that did not get the element is the one around which Redis joins.
+        let center = if with_next { self.nodes.prev(right) } else { Some(right) };
+        if let Some(center) = center {
+            self.join_around(center, limit);
+        }
+    }
+
+    /// Joins the pairs of neighbours up to two nodes away from `center` that fit into one node, in the order in
+    /// which Redis tries them: the two before, the two behind, then `center` with what is next to it.
+    fn join_around(&mut self, mut center: Place, limit: NodeLimit) {
+        if let Some(prev) = self.nodes.prev(center)
+            && let Some(joined) = self.nodes.prev(prev).and_then(|first| self.try_join(first, prev, limit))
         {
-            right = self.join(before, left);
+            center = self.nodes.next(joined).unwrap_or(joined);
         }
-        if large && let Some(at) = right {
-            let middle = self.nodes.insert(at, Node::plain(element.into()));
-            right = self.nodes.next(middle);
-        }
-        if let Some(right) = right
-            && let Some(after) = self.nodes.next(right)
-            && self.can_join(right, after, limit)
+        if let Some(next) = self.nodes.next(center)
+            && let Some(joined) = self.nodes.next(next).and_then(|last| self.try_join(next, last, limit))
         {
-            self.join(right, after);
+            center = self.nodes.prev(joined).unwrap_or(joined);
+        }
+        if let Some(joined) = self.nodes.prev(center).and_then(|prev| self.try_join(prev, center, limit)) {
+            center = joined;
+        }
+        if let Some(next) = self.nodes.next(center) {
+            self.try_join(center, next, limit);
         }
     }
 
@@ -285,19 +313,18 @@ impl Quicklist {
         })
     }
 
-    fn can_join(&self, left: Place, right: Place, limit: NodeLimit) -> bool {
-        let (Some(a), Some(b)) = (self.packed(left), self.packed(right)) else {
-            return false;
-        };
-        !limit.is_exceeded(a.bytes_len() + b.bytes_len() - LISTPACK_FRAME_BYTES, a.len() + b.len())
-    }
-
-    /// Moves everything from the node at `right` to the one at `left`; returns the place of what followed.
-    fn join(&mut self, left: Place, right: Place) -> Option<Place> {
-        if let Some(moved) = self.edit_packed(right, std::mem::take) {
-            self.edit_packed(left, |lp| lp.append(&moved));
+    /// Moves everything from the node at `right` to the one at `left` if that has room; returns where it is now.
+    fn try_join(&mut self, left: Place, right: Place, limit: NodeLimit) -> Option<Place> {
+        let (a, b) = (self.packed(left)?, self.packed(right)?);
+        if limit.is_exceeded(a.bytes_len() + b.bytes_len() - LISTPACK_FRAME_BYTES, a.len() + b.len()) {
+            return None;
         }
-        self.nodes.remove(right).1
+        let moved = self.edit_packed(right, std::mem::take)?;
+        self.edit_packed(left, |lp| lp.append(&moved));
+        match self.nodes.remove(right).1 {
+            Some(next) => self.nodes.prev(next),
+            None => self.nodes.last(),
+        }
     }
 }
 
@@ -318,9 +345,9 @@ fn gap_at_pivot(node: &Node, after: bool, pivot: &[u8]) -> Option<Gap> {
     };
     let pos = lp.find(pivot, 0)?;
     Some(match (after, lp.next(pos)) {
-        (true, Some(next)) => Gap::Before(next),
+        (true, Some(next)) => Gap::Between { next, with_next: true },
         (true, None) => Gap::Back,
         (false, _) if lp.first() == Some(pos) => Gap::Front,
-        (false, _) => Gap::Before(pos),
+        (false, _) => Gap::Between { next: pos, with_next: false },
     })
 }
