@@ -37,8 +37,8 @@ pub struct Keyspace<'a> {
     now_ms: i64,
     no_touch: bool,
     dirty: u64,
-    /// The slot of the key used last: most commands use one key several times.
-    last: (*const u8, usize, Slot),
+    /// A key of the running command, by its place in memory, and its slot: see [`hint`](Self::hint).
+    hint: (*const u8, usize, Slot),
 }
 
 impl<'a> Keyspace<'a> {
@@ -55,7 +55,7 @@ impl<'a> Keyspace<'a> {
 
     fn over(held: Held<'a>, settings: &'a Settings, db: usize, now_ms: i64) -> Self {
         let nowhere = (std::ptr::null(), 0, Slot::of(b""));
-        Self { held, settings, db, now_ms, no_touch: false, dirty: 0, last: nowhere }
+        Self { held, settings, db, now_ms, no_touch: false, dirty: 0, hint: nowhere }
     }
 
     /// Lookups leave access clocks alone (CLIENT NO-TOUCH).
@@ -63,10 +63,12 @@ impl<'a> Keyspace<'a> {
         self.no_touch = no_touch;
     }
 
-    /// Tells that `key` is in `slot`, which the router has computed already.
+    /// Tells that `key` is in `slot`, which the router has computed already. `key` must be the very slice that is
+    /// among the arguments of the command that runs next: it is known by its address, so the hint ends with the
+    /// command. (Keys that a command makes up may come to lie where another one lay: they are never remembered.)
     #[inline]
     pub fn hint(&mut self, key: &[u8], slot: Slot) {
-        self.last = (key.as_ptr(), key.len(), slot);
+        self.hint = (key.as_ptr(), key.len(), slot);
     }
 
     /// The time of the batch, in Unix milliseconds.
@@ -140,11 +142,8 @@ impl<'a> Keyspace<'a> {
 
     /// The slot of a key.
     #[inline]
-    pub fn slot(&mut self, key: &[u8]) -> Slot {
-        if self.last.0 != key.as_ptr() || self.last.1 != key.len() {
-            self.last = (key.as_ptr(), key.len(), Slot::of(key));
-        }
-        self.last.2
+    pub fn slot(&self, key: &[u8]) -> Slot {
+        if self.hint.0 == key.as_ptr() && self.hint.1 == key.len() { self.hint.2 } else { Slot::of(key) }
     }
 
     // ---- reading -------------------------------------------------------------------------------------------
@@ -216,8 +215,7 @@ impl<'a> Keyspace<'a> {
     /// The entry at a key, as [`peek`](Self::peek).
     #[inline]
     pub fn peek_entry(&self, key: &[u8]) -> Option<&Entry> {
-        let slot =
-            if self.last.0 == key.as_ptr() && self.last.1 == key.len() { self.last.2 } else { Slot::of(key) };
+        let slot = self.slot(key);
         let shard = self.shard(slot);
         let db = shard.slot(slot)?.db(shard.physical(self.db))?;
         let entry = db.table.find(shard.hasher().hash(key), |entry| entry.key() == key)?;
@@ -376,20 +374,16 @@ impl<'a> Keyspace<'a> {
         let Some(entry) = self.entry_mut(key) else { return false };
         let before = is_volatile(entry);
         entry.set_expiry(expiry);
-        let after = is_volatile(entry);
-        self.note_volatile(key, before, after, expiry.unwrap_or(i64::MAX));
+        let (after, due) = (is_volatile(entry), due_of(entry));
+        self.note_volatile(key, before, after, due);
         true
     }
 
     /// After a hash got or lost field expiries: `before` says whether it had any.
     pub fn hash_expiry_changed(&mut self, key: &[u8], before: bool) {
         let Some(entry) = self.peek_entry(key) else { return };
-        let had = entry.expiry().is_some();
-        let (after, due) = match entry.value() {
-            ValueRef::Hash(hash) => (hash.volatile_fields() > 0, hash.next_expiry()),
-            _ => return,
-        };
-        self.note_volatile(key, had || before, had || after, due.unwrap_or(i64::MAX));
+        let (had, after, due) = (entry.expiry().is_some(), is_volatile(entry), due_of(entry));
+        self.note_volatile(key, had || before, after, due);
     }
 
     /// Takes a key out with its value; `None` when there is none. Raises no event.
@@ -504,6 +498,7 @@ impl<'a> Keyspace<'a> {
         };
         shard.stats.dirty += changes;
         shard.effects.finish(db, changes > 0, args);
+        self.hint = (std::ptr::null(), 0, self.hint.2);
     }
 
     // ---- who waits -----------------------------------------------------------------------------------------
@@ -556,23 +551,6 @@ impl<'a> Keyspace<'a> {
             }
             drop_if_nobody(data);
         }
-    }
-
-    /// Voids every transaction that watches a key of database `db` which exists there or in `other`
-    /// (FLUSHDB, FLUSHALL, SWAPDB).
-    pub fn touch_all_watched(&mut self, db: usize, touched: impl Fn(&Self, &[u8]) -> bool) {
-        let mut flags = Vec::new();
-        for shard in self.shards() {
-            for slot in Slot::all() {
-                let Some(waiting) = shard.slot(slot).and_then(|data| data.waiting.as_ref()) else { continue };
-                for ((at, key), watching) in &waiting.watched {
-                    if *at == db && touched(self, key) {
-                        flags.extend(watching.iter().cloned());
-                    }
-                }
-            }
-        }
-        flags.iter().for_each(|flag| flag.touch());
     }
 
     // ---- inside --------------------------------------------------------------------------------------------
