@@ -1,10 +1,12 @@
 //! Data structures that know no commands.
 
+pub mod bits;
 mod field;
 pub mod geohash;
 pub mod hash;
 pub mod hyperloglog;
 pub mod intset;
+pub mod lcs;
 pub mod list;
 pub mod listpack;
 mod member_slab;
