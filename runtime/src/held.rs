@@ -1,0 +1,182 @@
+//! Several batons held at once: commands over several cores, transactions, and whatever looks at all shards.
+
+use crate::baton::Holding;
+use crate::blocked;
+use crate::node::{CoreState, Cores, Node};
+use crate::registry::Registered;
+use baton_engine::command::Flag;
+use baton_engine::context::{Caller, Context};
+use baton_engine::error::CommandError;
+use baton_engine::execute::{Outcome, arity_error, execute_fn};
+use baton_engine::keyspace::{Keyspace, Shard};
+use baton_engine::random::Rng;
+use baton_engine::reply::Out;
+use baton_engine::settings::Settings;
+use smallvec::SmallVec;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// Who gives a command.
+pub trait Identity: Send + Sync {
+    /// Its address, as the slow log shows it.
+    fn address(&self) -> String;
+    /// Its name.
+    fn name(&self) -> String;
+}
+
+/// The state of a client that its commands depend on.
+#[derive(Clone)]
+pub struct Who {
+    /// Number of the client.
+    pub id: u64,
+    /// The database in use.
+    pub db: usize,
+    /// Speaks RESP3.
+    pub resp3: bool,
+    /// CLIENT NO-TOUCH.
+    pub no_touch: bool,
+    /// For the slow log.
+    pub identity: Arc<dyn Identity>,
+}
+
+/// Batons that are held, in ascending order of their cores.
+pub struct Held<'n> {
+    node: &'n Arc<Node>,
+    cores: Cores,
+    states: SmallVec<[Holding<'n, CoreState>; 8]>,
+    settings: Arc<Settings>,
+    now_ms: i64,
+}
+
+impl<'n> Held<'n> {
+    pub(crate) fn new(
+        node: &'n Arc<Node>,
+        cores: Cores,
+        states: SmallVec<[Holding<'n, CoreState>; 8]>,
+    ) -> Self {
+        let settings = node.settings().clone();
+        Self { node, cores, states, settings, now_ms: node.now_ms() }
+    }
+
+    /// The node.
+    pub fn node(&self) -> &'n Arc<Node> {
+        self.node
+    }
+
+    /// The time at which the batons were taken.
+    pub fn now_ms(&self) -> i64 {
+        self.now_ms
+    }
+
+    /// Whether every core is held.
+    pub fn is_all(&self) -> bool {
+        self.cores.len() == self.node.cores()
+    }
+
+    /// The state of a core, if it is held.
+    pub fn state_of(&mut self, core: usize) -> Option<&mut CoreState> {
+        let at = self.cores.iter().position(|held| *held == core)?;
+        self.states.get_mut(at).map(|state| &mut **state)
+    }
+
+    /// All that is held.
+    pub fn states(&mut self) -> impl Iterator<Item = &mut CoreState> {
+        self.states.iter_mut().map(|state| &mut **state)
+    }
+
+    /// Works on the key space of the held shards.
+    pub fn with_keyspace<R>(&mut self, db: usize, work: impl FnOnce(&mut Keyspace<'_>) -> R) -> R {
+        let (settings, now_ms) = (self.settings.clone(), self.now_ms);
+        let mut shards: SmallVec<[&mut Shard; 8]> =
+            self.states.iter_mut().map(|state| &mut state.shard).collect();
+        match &mut shards[..] {
+            [shard] => work(&mut Keyspace::one(shard, &settings, db, now_ms)),
+            shards => work(&mut Keyspace::many(shards, &settings, db, now_ms)),
+        }
+    }
+
+    /// Runs one command of the engine. Whoever waits for what it changed is served by [`finish`](Self::finish).
+    pub fn run(
+        &mut self,
+        who: &Who,
+        command: &Registered,
+        args: &[&[u8]],
+        may_block: bool,
+        out: &mut Out,
+    ) -> Outcome {
+        let node = self.node;
+        let settings = self.settings.clone();
+        if !command.command.arity.accepts(args.len()) {
+            out.error(&arity_error(command.command, args));
+            self.states[0].book.command(command.id).rejected += 1;
+            return Outcome::Refused;
+        }
+        let Some(run) = command.run else {
+            out.error(&CommandError::text("ERR This command works on the node, not on the data"));
+            return Outcome::Refused;
+        };
+        let core = self.cores[0];
+        let over = node.over_limit(&mut self.states[0], &settings, core);
+        if over && command.has(Flag::DenyOom) {
+            node.oom_refusals.fetch_add(1, Ordering::Relaxed);
+            self.states[0].book.command(command.id).rejected += 1;
+            out.error(&CommandError::OutOfMemory);
+            return Outcome::Refused;
+        }
+        let start = node.clock.raw();
+        let seed = self.states[0].shard.rng.next_u64();
+        let caller = Caller { may_block, no_touch: who.no_touch, id: who.id };
+        let outcome = self.with_keyspace(who.db, |keyspace| {
+            keyspace.set_no_touch(who.no_touch);
+            let mut ctx = Context {
+                keyspace: reborrow(keyspace),
+                out,
+                settings: &settings,
+                hasher: node.hasher(),
+                rng: Rng::seeded(seed),
+                caller,
+            };
+            execute_fn(&mut ctx, run, args)
+        });
+        let ns = node.clock.delta_as_nanos(start, node.clock.raw());
+        account(node, &mut self.states[0], who, command, args, outcome, ns);
+        for state in &mut self.states {
+            node.publish_events(&mut state.shard, &settings);
+        }
+        outcome
+    }
+
+    /// Serves whoever waits for the keys that changed. Call it when a command or a whole transaction is over.
+    pub fn finish(mut self) {
+        let deferred = blocked::serve(self.node, &mut self.states, &self.settings, self.now_ms);
+        let node = self.node;
+        drop(self);
+        blocked::serve_deferred(node, deferred);
+    }
+}
+
+/// Notes what a command cost.
+#[inline]
+pub(crate) fn account(
+    node: &Node,
+    state: &mut CoreState,
+    who: &Who,
+    command: &Registered,
+    args: &[&[u8]],
+    outcome: Outcome,
+    ns: u64,
+) {
+    if matches!(outcome, Outcome::Blocked { .. }) {
+        return;
+    }
+    let stats = state.book.command(command.id);
+    stats.calls += 1;
+    stats.ns += ns;
+    stats.failed += u64::from(outcome == Outcome::Refused);
+    if node.track_latency.load(Ordering::Relaxed) {
+        stats.histogram.get_or_insert_default().record(ns);
+    }
+    if node.slowlog.is_slow(ns) && !command.has(Flag::SkipSlowlog) {
+        node.slowlog.push(node.now_ms() / 1_000, ns, args, who.identity.address(), who.identity.name());
+    }
+}

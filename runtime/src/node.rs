@@ -1,0 +1,285 @@
+//! A node: its cores with their batons, and what all of them share.
+
+use crate::baton::{Baton, Holding};
+use crate::book::Book;
+use crate::held::Held;
+use crate::pubsub::PubSub;
+use crate::registry::{Registered, Registry};
+use crate::slots::SlotMap;
+use crate::slowlog::SlowLog;
+use arc_swap::ArcSwap;
+use baton_engine::hash::Hasher;
+use baton_engine::keyspace::evict::{Pool, evict_one};
+use baton_engine::keyspace::{Keyspace, Shard};
+use baton_engine::settings::Settings;
+use baton_engine::slot::Slot;
+use smallvec::SmallVec;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Numbers of cores, ascending and without repetition: the order in which batons are taken.
+pub type Cores = SmallVec<[usize; 8]>;
+
+/// What a core's baton protects.
+#[derive(Debug)]
+pub struct CoreState {
+    /// Its slots.
+    pub shard: Shard,
+    /// Its figures.
+    pub book: Book,
+    /// Its candidates for eviction.
+    pub pool: Pool,
+}
+
+/// How a node is made.
+pub struct NodeOptions {
+    /// Number of cores, and so of shards.
+    pub cores: usize,
+    /// The configuration of the engine.
+    pub settings: Settings,
+    /// Seeds of the hash.
+    pub hash_seed: [u64; 4],
+    /// Seed of all sampling.
+    pub seed: u64,
+    /// Every command.
+    pub registry: Registry,
+    /// Tells how much memory the process uses, for `maxmemory`. Called per write: must be cheap.
+    pub used_memory: fn() -> u64,
+}
+
+/// A node. Shared by all threads that serve it.
+pub struct Node {
+    batons: Vec<Baton<CoreState>>,
+    /// Who owns which slot.
+    pub slots: SlotMap,
+    /// Every command.
+    pub registry: Registry,
+    /// Who listens.
+    pub pubsub: PubSub,
+    /// Commands that took long.
+    pub slowlog: SlowLog,
+    /// Reads the cycle counter of the processor: far cheaper than asking for the time.
+    pub(crate) clock: quanta::Clock,
+    settings: ArcSwap<Settings>,
+    hasher: Hasher,
+    used_memory: fn() -> u64,
+    /// Durations are collected per command (`latency-tracking`).
+    pub track_latency: AtomicBool,
+    /// Commands refused because memory was over the limit.
+    pub oom_refusals: AtomicU64,
+    /// CLIENT PAUSE stops expiry and eviction too.
+    pub paused: AtomicBool,
+}
+
+impl Node {
+    /// A node whose slots are spread evenly over its cores.
+    pub fn new(options: NodeOptions) -> Arc<Self> {
+        let hasher = Hasher::seeded(options.hash_seed);
+        let cores = options.cores.max(1);
+        let slots = SlotMap::even(cores);
+        let core = |core: usize| {
+            let mut shard = Shard::new(options.settings.databases, hasher.clone(), options.seed ^ core as u64);
+            for slot in Slot::all().filter(|slot| slots.owner(*slot) == core) {
+                shard.put_slot(slot, None);
+            }
+            Baton::new(CoreState { shard, book: Book::default(), pool: Pool::default() })
+        };
+        Arc::new(Self {
+            batons: (0..cores).map(core).collect(),
+            slots,
+            registry: options.registry,
+            pubsub: PubSub::default(),
+            slowlog: SlowLog::default(),
+            clock: quanta::Clock::new(),
+            settings: ArcSwap::from_pointee(options.settings),
+            hasher,
+            used_memory: options.used_memory,
+            track_latency: AtomicBool::new(true),
+            oom_refusals: AtomicU64::new(0),
+            paused: AtomicBool::new(false),
+        })
+    }
+
+    /// Number of cores.
+    pub fn cores(&self) -> usize {
+        self.batons.len()
+    }
+
+    /// All cores, ascending.
+    pub fn all_cores(&self) -> Cores {
+        (0..self.cores()).collect()
+    }
+
+    /// The configuration of the engine as it is now.
+    pub fn settings(&self) -> arc_swap::Guard<Arc<Settings>> {
+        self.settings.load()
+    }
+
+    /// Changes the configuration; batches that run go on with the old one.
+    pub fn set_settings(&self, settings: Settings) {
+        self.settings.store(Arc::new(settings));
+    }
+
+    /// The hash of all tables.
+    pub fn hasher(&self) -> &Hasher {
+        &self.hasher
+    }
+
+    /// The time in Unix milliseconds.
+    pub fn now_ms(&self) -> i64 {
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+    }
+
+    /// Memory that the process uses, in bytes.
+    pub fn used_memory(&self) -> u64 {
+        (self.used_memory)()
+    }
+
+    pub(crate) fn baton(&self, core: usize) -> &Baton<CoreState> {
+        &self.batons[core]
+    }
+
+    /// The cores that own the keys of a command: all of them when it works on the whole key space or when its keys
+    /// cannot be found in its arguments.
+    pub fn cores_of(&self, command: &Registered, args: &[&[u8]]) -> Cores {
+        if let Some(key) = command.only_key.and_then(|at| args.get(at)) {
+            return SmallVec::from_slice(&[self.slots.owner(Slot::of(key))]);
+        }
+        if command.all_shards || command.command.has_unknown_keys() && args.len() > 2 {
+            return self.all_cores();
+        }
+        let mut cores = Cores::new();
+        for spec in command.command.keys {
+            let mut owner = |at: usize| cores.push(self.slots.owner(Slot::of(args[at])));
+            if spec.positions(args, &mut owner).is_err() {
+                // The command will refuse its arguments; should it not, it must find every key it asks for.
+                return self.all_cores();
+            }
+        }
+        cores.sort_unstable();
+        cores.dedup();
+        if cores.is_empty() {
+            cores.push(0);
+        }
+        cores
+    }
+
+    /// Takes the batons of the cores that `wanted` names, in ascending order, and makes sure that no slot moved
+    /// between the question and the taking.
+    pub fn hold(self: &Arc<Self>, wanted: impl Fn(&Self) -> Cores) -> Held<'_> {
+        loop {
+            let moves = self.slots.moves();
+            let cores = wanted(self);
+            let states: SmallVec<[Holding<'_, CoreState>; 8]> =
+                cores.iter().map(|core| self.baton(*core).take()).collect();
+            if self.slots.moves() == moves {
+                return Held::new(self, cores, states);
+            }
+        }
+    }
+
+    /// Takes the batons of all cores.
+    pub fn hold_all(self: &Arc<Self>) -> Held<'_> {
+        self.hold(Self::all_cores)
+    }
+
+    /// Moves slots to another core while serving. Each step holds two batons for as long as it takes to move a few
+    /// hundred pointers; everything that belongs to a slot (waiting clients, watches) goes with it. Returns how many
+    /// slots changed hands.
+    pub fn move_slots(self: &Arc<Self>, first: usize, last: usize, to: usize) -> usize {
+        const STEP: usize = 256;
+        let mut moved = 0;
+        let mut at = first;
+        while at <= last {
+            let end = (at + STEP - 1).min(last);
+            let range = || (at..=end).filter_map(Slot::new);
+            let mut held = self.hold(|node| {
+                let mut cores: Cores = range().map(|slot| node.slots.owner(slot)).chain([to]).collect();
+                cores.sort_unstable();
+                cores.dedup();
+                cores
+            });
+            for slot in range() {
+                let from = self.slots.owner(slot);
+                if from == to {
+                    continue;
+                }
+                let data = held.state_of(from).and_then(|state| state.shard.take_slot(slot));
+                if let Some(state) = held.state_of(to) {
+                    state.shard.put_slot(slot, data);
+                }
+                self.slots.set_owner(slot, to);
+                moved += 1;
+            }
+            at = end + 1;
+        }
+        moved
+    }
+
+    /// Whether memory is over `maxmemory` even after eviction from the held state.
+    #[inline]
+    pub(crate) fn over_limit(self: &Arc<Self>, state: &mut CoreState, settings: &Settings, core: usize) -> bool {
+        if settings.maxmemory == 0 || self.used_memory() <= settings.maxmemory {
+            return false;
+        }
+        self.evict(state, settings, core)
+    }
+
+    /// Evicts until memory is under the limit; true when it still is over it.
+    #[cold]
+    fn evict(self: &Arc<Self>, state: &mut CoreState, settings: &Settings, core: usize) -> bool {
+        use baton_engine::settings::EvictionPolicy;
+        if settings.maxmemory_policy == EvictionPolicy::NoEviction || self.paused.load(Ordering::Relaxed) {
+            return true;
+        }
+        let now_ms = self.now_ms();
+        while self.used_memory() > settings.maxmemory {
+            let mut keyspace = Keyspace::one(&mut state.shard, settings, 0, now_ms);
+            if !evict_one(&mut keyspace, &mut state.pool, settings) {
+                break;
+            }
+            self.publish_events(&mut state.shard, settings);
+        }
+        // The budget is the node's: what this core cannot give up another may.
+        for other in (0..self.cores()).filter(|other| *other != core) {
+            if self.used_memory() <= settings.maxmemory {
+                break;
+            }
+            let Some(mut there) = self.baton(other).try_take() else { continue };
+            let there = &mut *there;
+            while self.used_memory() > settings.maxmemory {
+                let mut keyspace = Keyspace::one(&mut there.shard, settings, 0, now_ms);
+                if !evict_one(&mut keyspace, &mut there.pool, settings) {
+                    break;
+                }
+                self.publish_events(&mut there.shard, settings);
+            }
+        }
+        self.used_memory() > settings.maxmemory
+    }
+
+    /// Publishes the keyspace events that a command left in a shard.
+    #[inline]
+    pub(crate) fn publish_events(&self, shard: &mut Shard, settings: &Settings) {
+        if shard.events.is_empty() {
+            return;
+        }
+        for event in std::mem::take(&mut shard.events) {
+            self.pubsub.publish_event(settings.notify, &event);
+        }
+    }
+
+    /// One step of active expiry on a core, if its baton is free; true when there is more to do.
+    pub fn expire_step(self: &Arc<Self>, core: usize, budget: usize) -> bool {
+        use baton_engine::keyspace::expire;
+        if self.paused.load(Ordering::Relaxed) {
+            return false;
+        }
+        let Some(mut state) = self.baton(core).try_take() else { return true };
+        let settings = self.settings();
+        let step = expire::step(&mut Keyspace::one(&mut state.shard, &settings, 0, self.now_ms()), budget);
+        self.publish_events(&mut state.shard, &settings);
+        !step.done
+    }
+}
