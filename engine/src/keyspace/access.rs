@@ -23,10 +23,20 @@ pub enum SetExpiry {
     At(i64),
 }
 
+/// Several shards that are held together.
+pub trait ShardList {
+    /// How many there are.
+    fn count(&self) -> usize;
+    /// One of them.
+    fn get(&self, at: usize) -> &Shard;
+    /// One of them, to change.
+    fn get_mut(&mut self, at: usize) -> &mut Shard;
+}
+
 /// The shards whose batons are held.
 enum Held<'a> {
     One(&'a mut Shard),
-    Many(&'a mut [&'a mut Shard]),
+    Many(&'a mut (dyn ShardList + 'a)),
 }
 
 /// The key space as far as it is held, seen from one database at one time.
@@ -49,7 +59,12 @@ impl<'a> Keyspace<'a> {
     }
 
     /// The key space of several shards; together they own every slot that will be asked for.
-    pub fn many(shards: &'a mut [&'a mut Shard], settings: &'a Settings, db: usize, now_ms: i64) -> Self {
+    pub fn many(
+        shards: &'a mut (dyn ShardList + 'a),
+        settings: &'a Settings,
+        db: usize,
+        now_ms: i64,
+    ) -> Self {
         Self::over(Held::Many(shards), settings, db, now_ms)
     }
 
@@ -100,20 +115,31 @@ impl<'a> Keyspace<'a> {
 
     /// All shards held.
     pub fn shards(&self) -> impl Iterator<Item = &Shard> {
-        let (one, many) = match &self.held {
-            Held::One(shard) => (Some(&**shard), None),
-            Held::Many(shards) => (None, Some(shards.iter().map(|shard| &**shard))),
+        let count = match &self.held {
+            Held::One(_) => 1,
+            Held::Many(shards) => shards.count(),
         };
-        one.into_iter().chain(many.into_iter().flatten())
+        (0..count).map(|at| match &self.held {
+            Held::One(shard) => &**shard,
+            Held::Many(shards) => shards.get(at),
+        })
     }
 
-    /// All shards held, to change.
-    pub fn shards_mut(&mut self) -> impl Iterator<Item = &mut Shard> {
-        let (one, many) = match &mut self.held {
-            Held::One(shard) => (Some(&mut **shard), None),
-            Held::Many(shards) => (None, Some(shards.iter_mut().map(|shard| &mut **shard))),
-        };
-        one.into_iter().chain(many.into_iter().flatten())
+    /// One of the shards held, to change: `at` counts them.
+    pub fn nth_shard_mut(&mut self, at: usize) -> Option<&mut Shard> {
+        match &mut self.held {
+            Held::One(shard) => (at == 0).then_some(&mut **shard),
+            Held::Many(shards) => (at < shards.count()).then(|| shards.get_mut(at)),
+        }
+    }
+
+    /// Does something to every shard held.
+    pub fn for_each_shard(&mut self, mut work: impl FnMut(&mut Shard)) {
+        let mut at = 0;
+        while let Some(shard) = self.nth_shard_mut(at) {
+            work(shard);
+            at += 1;
+        }
     }
 
     /// The shard that owns the slot.
@@ -121,10 +147,7 @@ impl<'a> Keyspace<'a> {
     pub fn shard(&self, slot: Slot) -> &Shard {
         match &self.held {
             Held::One(shard) => shard,
-            Held::Many(shards) => {
-                let at = shards.iter().position(|shard| shard.owns(slot)).unwrap_or_default();
-                shards[at]
-            }
+            Held::Many(shards) => shards.get(owner(&**shards, slot)),
         }
     }
 
@@ -134,8 +157,8 @@ impl<'a> Keyspace<'a> {
         match &mut self.held {
             Held::One(shard) => shard,
             Held::Many(shards) => {
-                let at = shards.iter().position(|shard| shard.owns(slot)).unwrap_or_default();
-                shards[at]
+                let at = owner(&**shards, slot);
+                shards.get_mut(at)
             }
         }
     }
@@ -465,14 +488,14 @@ impl<'a> Keyspace<'a> {
     /// Leaves this effect in place of the running command. Several calls leave several.
     pub fn propagate(&mut self, args: &[&[u8]]) {
         let db = self.db;
-        if let Some(shard) = self.shards_mut().next() {
+        if let Some(shard) = self.nth_shard_mut(0) {
             shard.effects.instead(db, args);
         }
     }
 
     /// The running command leaves nothing of itself.
     pub fn propagate_nothing(&mut self) {
-        if let Some(shard) = self.shards_mut().next() {
+        if let Some(shard) = self.nth_shard_mut(0) {
             shard.effects.nothing();
         }
     }
@@ -480,7 +503,7 @@ impl<'a> Keyspace<'a> {
     /// Leaves an effect besides those of the running command.
     pub fn propagate_also(&mut self, args: &[&[u8]]) {
         let db = self.db;
-        if let Some(shard) = self.shards_mut().next() {
+        if let Some(shard) = self.nth_shard_mut(0) {
             shard.effects.also(db, args);
         }
     }
@@ -491,10 +514,8 @@ impl<'a> Keyspace<'a> {
         let db = self.db;
         let shard = match &mut self.held {
             Held::One(shard) => &mut **shard,
-            Held::Many(shards) => match shards.first_mut() {
-                Some(shard) => shard,
-                None => return,
-            },
+            Held::Many(shards) if shards.count() > 0 => shards.get_mut(0),
+            Held::Many(_) => return,
         };
         shard.stats.dirty += changes;
         shard.effects.finish(db, changes > 0, args);
@@ -693,6 +714,10 @@ impl<'a> Keyspace<'a> {
     fn fresh_clock(&self) -> u32 {
         super::evict::fresh(self.settings, self.now_ms)
     }
+}
+
+fn owner(shards: &dyn ShardList, slot: Slot) -> usize {
+    (0..shards.count()).find(|at| shards.get(*at).owns(slot)).unwrap_or_default()
 }
 
 /// Whether the active expiry has to know this entry: it expires, or fields in it do.

@@ -86,7 +86,7 @@ pub struct Pool(Vec<Candidate>);
 pub fn evict_one(keyspace: &mut Keyspace<'_>, pool: &mut Pool, settings: &Settings) -> bool {
     for _ in 0..POOL {
         let now_ms = keyspace.now_ms();
-        let Some(shard) = keyspace.shards_mut().next() else { return false };
+        let Some(shard) = keyspace.nth_shard_mut(0) else { return false };
         pool.refill(shard, settings, now_ms);
         let Some(best) = pool.0.pop() else { return false };
         keyspace.select(best.db);

@@ -54,7 +54,7 @@ pub fn step(keyspace: &mut Keyspace<'_>, budget: usize) -> Step {
 }
 
 fn set_start(keyspace: &mut Keyspace<'_>, at: usize) {
-    if let Some(shard) = keyspace.shards_mut().next() {
+    if let Some(shard) = keyspace.nth_shard_mut(0) {
         shard.expire_at = if at < SLOTS { at } else { 0 };
     }
 }

@@ -25,6 +25,6 @@ pub mod shard;
 pub mod value;
 pub mod waiting;
 
-pub use access::{Keyspace, SetExpiry};
+pub use access::{Keyspace, SetExpiry, ShardList};
 pub use shard::{Counts, Shard, Stats};
 pub use value::{KeyType, StrRef, Value, ValueMut, ValueRef};
