@@ -4,7 +4,7 @@
 //! win. Called through a link named `redis-server`, `redis-sentinel` or the like, we are that program.
 
 use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::config::{REDIS_VERSION, text};
@@ -171,6 +171,8 @@ Sentinel mode:
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::ffi::OsStringExt;
+
     use super::*;
 
     fn args(line: &str) -> Vec<OsString> {

@@ -1,4 +1,6 @@
 //! The configuration: one table of settings, and everything that is derived from it.
+#[cfg(test)]
+mod against_redis;
 mod choices;
 mod field;
 mod live;
