@@ -502,6 +502,15 @@ impl LongDouble {
         self.0.is_nan()
     }
 
+    /// The value in thousandths, rounded up: seconds as milliseconds. Beyond `i64` it is the nearest `i64`, and
+    /// 0 for NaN.
+    pub fn thousandths_rounded_up(self) -> i64 {
+        let thousand = X87DoubleExtended::from_i128(1000).value;
+        let product = (self.0 * thousand).value.round_to_integral(Round::TowardPositive).value;
+        // The conversion saturates at the bits it is given.
+        product.to_i128(64).value as i64
+    }
+
     /// Prints the value for people: `%.17Lf` without trailing zeros, and `0` for `-0`.
     ///
     /// Up to 4,951 bytes long, for values near the limits of the type.
