@@ -1,0 +1,240 @@
+//! When two replies count as the same.
+
+use std::cmp::Ordering;
+
+use super::args::Words;
+use crate::support::client::Reply;
+
+/// How the replies to a command are compared. Errors must always be equal to the byte.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Compare {
+    Exact,
+    /// The elements come in the order of a hash table.
+    Unordered,
+    /// The elements of each element do.
+    UnorderedWithin,
+    /// The pairs do: a map, or a flat list of keys and values.
+    Pairs,
+    /// Strings that are numbers are compared as numbers: 7.0 writes 17 digits, later versions the fewest.
+    Floats,
+    UnorderedFloats,
+    /// SORT ALPHA compares by strcoll, to which strings that differ after a zero byte are equal.
+    ExactUnlessZeroBytes,
+    /// Integers this far apart are equal: the servers did not run the command in the same instant.
+    Ttl {
+        tolerance: i64,
+    },
+    /// Any elements, but as many.
+    SameLength,
+    /// An implementation detail: any value of the same type.
+    SameKind,
+    /// A random choice: as many elements, all of them among what the next command of the group reads.
+    Pick {
+        from: &'static [&'static str],
+        by_key: bool,
+    },
+    /// SPOP: afterwards the choices of both servers are removed from both.
+    Popped,
+    /// A cursor: followed to its end, then all that was seen is compared.
+    Scan,
+    /// What a subscriber is sent, until it is answered a PING.
+    Messages,
+    /// The reply of EXEC: each element by the rule of its command.
+    Exec,
+}
+
+impl Compare {
+    pub fn needs_more_than_replies(self) -> bool {
+        matches!(self, Compare::Pick { .. } | Compare::Popped | Compare::Scan)
+    }
+
+    /// Whether two replies count as the same, as far as the replies alone can tell.
+    pub fn agrees(self, left: &Reply, right: &Reply) -> bool {
+        if left.is_error() || right.is_error() {
+            return left == right;
+        }
+        match self {
+            Compare::Ttl { tolerance } => match (left, right) {
+                (Reply::Integer(left), Reply::Integer(right)) if *left >= 0 && *right >= 0 => {
+                    left.abs_diff(*right) <= tolerance.unsigned_abs()
+                }
+                _ => left == right,
+            },
+            Compare::SameKind => kind(left) == kind(right),
+            Compare::SameLength => kind(left) == kind(right) && len(left) == len(right),
+            Compare::ExactUnlessZeroBytes => {
+                left == right
+                    || has_zero_bytes(left)
+                        && Compare::Unordered.canonical(left) == Compare::Unordered.canonical(right)
+            }
+            _ => self.canonical(left) == self.canonical(right),
+        }
+    }
+
+    /// The reply with everything evened out that may differ.
+    pub fn canonical(self, reply: &Reply) -> Reply {
+        match self {
+            Compare::Unordered => sorted(reply),
+            Compare::UnorderedWithin => map_elements(reply, &|outer| map_elements(outer, &sorted)),
+            Compare::Pairs => match reply {
+                Reply::Map(_) => Reply::Map(sorted_pairs(reply)),
+                _ => Reply::Array(
+                    sorted_pairs(reply).into_iter().map(|(k, v)| Reply::Array(vec![k, v])).collect(),
+                ),
+            },
+            Compare::Floats => floats(reply),
+            Compare::UnorderedFloats => sorted(&floats(reply)),
+            _ => reply.clone(),
+        }
+    }
+}
+
+/// Whether `picks` are a possible random choice from what `reader` replied.
+pub fn is_pick_of(words: &Words, picks: &Reply, reader: &Words, members: &Reply) -> bool {
+    let with_values = words
+        .iter()
+        .any(|word| matches!(word.to_ascii_uppercase().as_slice(), b"WITHSCORES" | b"WITHVALUES"));
+    let paired = matches!(reader[0].as_slice(), b"HGETALL" | b"ZRANGE");
+    let known: Vec<(Reply, Reply)> = match paired {
+        true => pairs(members),
+        false => {
+            members.elements().unwrap_or_default().iter().map(|key| (key.clone(), Reply::Null)).collect()
+        }
+    };
+    let single = [picks.clone()];
+    let picked: Vec<(Reply, Reply)> = match picks.elements() {
+        _ if picks.is_null() => Vec::new(),
+        Some(_) if with_values => pairs(picks),
+        Some(elements) => elements.iter().map(|key| (key.clone(), Reply::Null)).collect(),
+        None => single.iter().map(|key| (key.clone(), Reply::Null)).collect(),
+    };
+    let may_repeat = words.get(2).is_some_and(|count| count.starts_with(b"-"));
+    let distinct = picked.iter().enumerate().all(|(at, (key, _))| picked[..at].iter().all(|(k, _)| k != key));
+    let known_to_reader =
+        |(key, value): &(Reply, Reply)| known.iter().any(|(k, v)| k == key && (!with_values || v == value));
+    (may_repeat || distinct) && picked.iter().all(known_to_reader)
+}
+
+/// Everything a cursor returned, without repetitions. `name` is the command's.
+pub fn scanned(name: &[u8], elements: &[Reply]) -> Vec<Reply> {
+    let flat = Reply::Array(elements.to_vec());
+    let mut seen = match name.to_ascii_uppercase().as_slice() {
+        b"HSCAN" => pairs(&flat).into_iter().map(|(k, v)| Reply::Array(vec![k, v])).collect(),
+        b"ZSCAN" => pairs(&flat).into_iter().map(|(k, v)| Reply::Array(vec![k, floats(&v)])).collect(),
+        _ => elements.to_vec(),
+    };
+    seen.sort_by(order);
+    seen.dedup();
+    seen
+}
+
+/// What a subscriber saw. One message reaches its patterns in the order of a hash table.
+pub fn messages(seen: &[Reply]) -> Vec<Reply> {
+    let by_pattern = |message: &Reply| {
+        let kind = message.elements().and_then(|elements| elements.first()).and_then(Reply::bytes);
+        kind == Some(b"pmessage")
+    };
+    let (mut patterns, mut others): (Vec<Reply>, Vec<Reply>) = seen.iter().cloned().partition(by_pattern);
+    patterns.sort_by(order);
+    others.append(&mut patterns);
+    others
+}
+
+/// Keys and values of a map, of a list of pairs, or of a flat list.
+fn pairs(reply: &Reply) -> Vec<(Reply, Reply)> {
+    let pair = |two: &[Reply]| match two {
+        [key, value] => Some((key.clone(), value.clone())),
+        _ => None,
+    };
+    match reply {
+        Reply::Map(pairs) => pairs.clone(),
+        _ => {
+            let elements = reply.elements().unwrap_or_default();
+            let nested: Option<Vec<_>> =
+                elements.iter().map(|element| element.elements().and_then(pair)).collect();
+            // An odd element at the end of a flat list is kept, so that it is noticed.
+            nested.unwrap_or_else(|| {
+                let flat = elements.chunks(2);
+                flat.map(|two| pair(two).unwrap_or((two[0].clone(), Reply::NullArray))).collect()
+            })
+        }
+    }
+}
+
+fn sorted_pairs(reply: &Reply) -> Vec<(Reply, Reply)> {
+    let mut pairs = pairs(reply);
+    pairs.sort_by(|(left, left_value), (right, right_value)| {
+        order(left, right).then_with(|| order(left_value, right_value))
+    });
+    pairs
+}
+
+fn sorted(reply: &Reply) -> Reply {
+    let mut reply = reply.clone();
+    if let Reply::Array(elements) | Reply::Set(elements) | Reply::Push(elements) = &mut reply {
+        elements.sort_by(order);
+    }
+    reply
+}
+
+fn map_elements(reply: &Reply, change: &dyn Fn(&Reply) -> Reply) -> Reply {
+    let all = |elements: &[Reply]| elements.iter().map(change).collect();
+    match reply {
+        Reply::Array(elements) => Reply::Array(all(elements)),
+        Reply::Set(elements) => Reply::Set(all(elements)),
+        Reply::Push(elements) => Reply::Push(all(elements)),
+        other => other.clone(),
+    }
+}
+
+fn floats(reply: &Reply) -> Reply {
+    match reply {
+        Reply::Bulk(bytes) => {
+            let number = std::str::from_utf8(bytes).ok().and_then(|text| text.parse::<f64>().ok());
+            match number {
+                Some(number) if !number.is_nan() && has_styles(bytes) => canonical_float(number),
+                _ => reply.clone(),
+            }
+        }
+        Reply::Map(pairs) => Reply::Map(pairs.iter().map(|(k, v)| (k.clone(), floats(v))).collect()),
+        _ => map_elements(reply, &floats),
+    }
+}
+
+/// Whether a number of this form has another one: a member `07` is not the member `7`.
+fn has_styles(digits: &[u8]) -> bool {
+    digits == b"-0" || digits.len() > 16 || digits.iter().any(|byte| b".eE".contains(byte))
+}
+
+/// Whole numbers as their digits, as both styles write them; others as doubles. A listpack keeps no
+/// negative zero, so that there is none.
+fn canonical_float(number: f64) -> Reply {
+    if number.fract() == 0.0 && number.abs() < 1e21 {
+        return Reply::bulk(format!("{:.0}", number + 0.0));
+    }
+    Reply::Double(number)
+}
+
+/// Any total order will do.
+fn order(left: &Reply, right: &Reply) -> Ordering {
+    match (left.bytes(), right.bytes()) {
+        (Some(left), Some(right)) => left.cmp(right),
+        _ => format!("{left:?}").cmp(&format!("{right:?}")),
+    }
+}
+
+fn kind(reply: &Reply) -> std::mem::Discriminant<Reply> {
+    std::mem::discriminant(reply)
+}
+
+fn len(reply: &Reply) -> Option<usize> {
+    match reply {
+        Reply::Map(pairs) => Some(pairs.len()),
+        _ => reply.elements().map(<[Reply]>::len),
+    }
+}
+
+fn has_zero_bytes(reply: &Reply) -> bool {
+    let elements = reply.elements().unwrap_or_default();
+    elements.iter().any(|element| element.bytes().is_some_and(|bytes| bytes.contains(&0)))
+}

@@ -1,0 +1,107 @@
+//! What we do otherwise than the reference, Redis 7.0.15, because Redis 7.2 and Valkey do.
+//!
+//! Every row tolerates as little as it can: the command, the reply of the newer server and that of the
+//! older one. Rows only excuse replies. Where the *effect* differs, the command must not be drawn at all.
+
+use super::args::Words;
+use super::compare::Compare;
+use crate::support::client::Reply;
+
+pub struct Difference {
+    pub reason: &'static str,
+    /// The command, the reply of the server under test, the reply of the reference.
+    pub applies: fn(&Words, &Reply, &Reply) -> bool,
+}
+
+pub const DIFFERENCES: &[Difference] = &[
+    Difference {
+        reason: "7.2: small sets that are not all integers are listpacks, not hash tables",
+        applies: |words, left, right| encodings(words, left, right, "listpack", "hashtable"),
+    },
+    Difference {
+        reason: "7.2: small lists are one listpack without a quicklist around it",
+        applies: |words, left, right| encodings(words, left, right, "listpack", "quicklist"),
+    },
+    Difference {
+        reason: "7.2: BITCOUNT and BITPOS check their arguments even if there is no such key",
+        applies: |words, left, right| {
+            (is(words, 0, "BITCOUNT") || is(words, 0, "BITPOS")) && left.is_error() && !is_syntax_error(right)
+        },
+    },
+    Difference {
+        reason: "Valkey 8: BITCOUNT takes a start without an end",
+        applies: |words, left, right| {
+            is(words, 0, "BITCOUNT") && words.len() == 3 && !is_syntax_error(left) && is_syntax_error(right)
+        },
+    },
+    Difference {
+        reason: "7.2: LREM and LPOS refuse the one number that has no opposite, whatever the key holds",
+        applies: |words, left, _| {
+            (is(words, 0, "LREM") || is(words, 0, "LPOS")) && left.text().contains("value must between")
+        },
+    },
+    Difference {
+        reason: "7.2: a timeout too large is out of range, not negative",
+        applies: |_, left, right| {
+            *left == error("ERR timeout is out of range") && *right == error("ERR timeout is negative")
+        },
+    },
+    Difference {
+        reason: "Valkey: SCAN refuses a TYPE that no module or type has",
+        applies: |words, left, _| is(words, 0, "SCAN") && left.text().contains("unknown type name"),
+    },
+    Difference {
+        reason: "Valkey: UNSUBSCRIBE and its kin are refused where nothing is subscribed",
+        applies: |words, left, _| {
+            let first = left.elements().and_then(<[Reply]>::first).unwrap_or(left);
+            words[0].to_ascii_uppercase().ends_with(b"UNSUBSCRIBE") && first.text().starts_with("NOSUB")
+        },
+    },
+    Difference {
+        reason: "7.2: a command with more elements than a compact encoding may hold converts the key \
+                 before it looks at them, even if they are no new ones",
+        applies: |words, left, right| {
+            encodings(words, left, right, "skiplist", "listpack")
+                || encodings(words, left, right, "hashtable", "listpack")
+                || encodings(words, left, right, "hashtable", "intset")
+        },
+    },
+    Difference {
+        reason: "7.2: SINTERSTORE only overwrites its destination",
+        applies: |words, left, right| {
+            is(words, 1, "GETKEYSANDFLAGS")
+                && is(words, 2, "SINTERSTORE")
+                && Compare::SameLength.agrees(left, right)
+        },
+    },
+    Difference {
+        reason: "7.4: a cursor must be plain digits, and is looked at before everything else",
+        applies: |words, left, _| {
+            let cursor_at = if is(words, 0, "SCAN") { 1 } else { 2 };
+            let is_plain = |cursor: &Vec<u8>| !cursor.is_empty() && cursor.iter().all(u8::is_ascii_digit);
+            words[0].to_ascii_uppercase().ends_with(b"SCAN")
+                && *left == error("ERR invalid cursor")
+                && !words.get(cursor_at).is_some_and(is_plain)
+        },
+    },
+];
+
+fn error(text: &str) -> Reply {
+    Reply::Error(text.as_bytes().to_vec())
+}
+
+fn is_syntax_error(reply: &Reply) -> bool {
+    *reply == error("ERR syntax error")
+}
+
+fn encodings(words: &Words, left: &Reply, right: &Reply, newer: &str, older: &str) -> bool {
+    is(words, 0, "OBJECT")
+        && is(words, 1, "ENCODING")
+        && *left == Reply::bulk(newer)
+        && *right == Reply::bulk(older)
+}
+
+/// Whether word number `at` is `name`, in any case.
+fn is(words: &Words, at: usize, name: &str) -> bool {
+    words.get(at).is_some_and(|word| word.eq_ignore_ascii_case(name.as_bytes()))
+}

@@ -1,0 +1,274 @@
+//! Servers under test: each a process of its own, on a free port of 127.0.0.1, in a temporary directory.
+//!
+//! **Invariant:** a `Server` that is dropped, also by a failing test, takes its process with it: SIGTERM
+//! first, SIGKILL after [`STOP_TIMEOUT`], by process id, and reaped.
+
+use std::fs::{self, File};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use super::client::{Client, Reply};
+
+const START_TIMEOUT: Duration = Duration::from_secs(10);
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+const POLL: Duration = Duration::from_millis(5);
+/// A free port can be taken by somebody else between finding and using it.
+const START_ATTEMPTS: usize = 5;
+const LOG_TAIL_LINES: usize = 40;
+
+/// A running server.
+pub struct Server {
+    program: PathBuf,
+    settings: Vec<(String, String)>,
+    child: Child,
+    port: u16,
+    directory: TempDir,
+}
+
+impl Server {
+    /// Starts the `baton` binary of this build.
+    #[track_caller]
+    pub fn baton(settings: &[(&str, &str)]) -> Server {
+        Server::start(Path::new(env!("CARGO_BIN_EXE_baton")), settings)
+    }
+
+    /// Starts the real `redis-server` found on the path.
+    #[track_caller]
+    pub fn redis(settings: &[(&str, &str)]) -> Server {
+        Server::start(&on_path("redis-server"), settings)
+    }
+
+    /// Starts `program` and waits until it answers PING.
+    ///
+    /// # Panics
+    /// With the server's log when it exits or stays silent.
+    #[track_caller]
+    pub fn start(program: &Path, settings: &[(&str, &str)]) -> Server {
+        let settings: Vec<_> =
+            settings.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        for attempt in 1.. {
+            let directory = tempfile::Builder::new().prefix("baton-test-").tempdir();
+            let directory = directory.unwrap_or_else(|error| panic!("a temporary directory: {error}"));
+            let port = free_port();
+            let child = launch(program, port, directory.path(), &settings);
+            let mut server =
+                Server { program: program.to_owned(), settings: settings.clone(), child, port, directory };
+            match server.wait_until_ready() {
+                Ok(()) => return server,
+                Err(why) if attempt == START_ATTEMPTS || !server.port_was_taken() => {
+                    panic!("{} {why}; its log ends:\n{}", program.display(), server.log_tail())
+                }
+                Err(_) => {}
+            }
+        }
+        unreachable!("the last attempt returned or panicked")
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port).into()
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Where the server keeps its files, and `server.log`.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// A new RESP2 connection.
+    #[track_caller]
+    pub fn client(&mut self) -> Client {
+        match Client::connect(self.address()) {
+            Ok(client) => client,
+            Err(error) => panic!("connecting: {error}; {}", self.describe()),
+        }
+    }
+
+    /// A new connection that speaks RESP `version` (2 or 3).
+    #[track_caller]
+    pub fn client_speaking(&mut self, version: u8) -> Client {
+        let mut client = self.client();
+        if version != 2 {
+            let reply = client.call(&["HELLO".to_string(), version.to_string()]);
+            assert!(!reply.is_error(), "HELLO {version}: {reply:?}");
+        }
+        client
+    }
+
+    /// The exit status, once the process has ended.
+    pub fn exited(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().ok().flatten()
+    }
+
+    /// Whether the process lives, and the last lines it wrote: for panic messages.
+    pub fn describe(&mut self) -> String {
+        let state = match self.exited() {
+            Some(status) => format!("ended with {status}"),
+            None => "is running".into(),
+        };
+        format!("{} (pid {}) {state}; its log ends:\n{}", self.program.display(), self.pid(), self.log_tail())
+    }
+
+    /// # Panics
+    /// With the log when the process has ended.
+    #[track_caller]
+    pub fn assert_alive(&mut self) {
+        assert!(self.exited().is_none(), "{}", self.describe());
+    }
+
+    pub fn log(&self) -> String {
+        fs::read(log_path(self.directory.path()))
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            .unwrap_or_default()
+    }
+
+    pub fn log_tail(&self) -> String {
+        let log = self.log();
+        let lines: Vec<_> = log.lines().collect();
+        lines[lines.len().saturating_sub(LOG_TAIL_LINES)..].join("\n")
+    }
+
+    /// Asks the process to end (SIGTERM) and waits for it.
+    ///
+    /// # Panics
+    /// When it does not end in time.
+    #[track_caller]
+    pub fn terminate(&mut self) -> ExitStatus {
+        if let Some(status) = self.exited() {
+            return status;
+        }
+        signal(&self.child, Signal::TERM);
+        self.wait_for_exit(STOP_TIMEOUT).unwrap_or_else(|| panic!("ignores SIGTERM: {}", self.describe()))
+    }
+
+    /// Ends the process without warning (SIGKILL), as a power cut would.
+    pub fn kill(&mut self) {
+        if self.exited().is_none() {
+            // An error means that it ended by itself in the meantime, which is as good.
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+
+    /// Starts the ended process again with the same settings and directory, on a new port.
+    #[track_caller]
+    pub fn restart(&mut self) {
+        assert!(self.exited().is_some(), "restart of a server that runs: terminate or kill it first");
+        for attempt in 1..=START_ATTEMPTS {
+            self.port = free_port();
+            self.child = launch(&self.program, self.port, self.directory.path(), &self.settings);
+            match self.wait_until_ready() {
+                Ok(()) => return,
+                Err(why) if attempt == START_ATTEMPTS || !self.port_was_taken() => {
+                    panic!("{} {why}; its log ends:\n{}", self.program.display(), self.log_tail())
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn wait_until_ready(&mut self) -> Result<(), String> {
+        let start = Instant::now();
+        while start.elapsed() < START_TIMEOUT {
+            if let Some(status) = self.exited() {
+                return Err(format!("ended with {status} before it answered"));
+            }
+            if self.answers_ping() {
+                return Ok(());
+            }
+            thread::sleep(POLL);
+        }
+        self.kill();
+        Err(format!("did not answer PING within {START_TIMEOUT:?}"))
+    }
+
+    fn answers_ping(&self) -> bool {
+        let ping = || -> io::Result<Reply> {
+            let mut client = Client::connect(self.address())?;
+            client.set_read_timeout(Duration::from_secs(1))?;
+            client.try_call(&["PING"])
+        };
+        // LOADING is an error reply: then it is not ready yet.
+        ping().is_ok_and(|reply| reply == Reply::simple("PONG"))
+    }
+
+    fn port_was_taken(&self) -> bool {
+        self.log().contains("Address already in use")
+    }
+
+    fn wait_for_exit(&mut self, timeout: Duration) -> Option<ExitStatus> {
+        let start = Instant::now();
+        loop {
+            match self.exited() {
+                Some(status) => return Some(status),
+                None if start.elapsed() > timeout => return None,
+                None => thread::sleep(POLL),
+            }
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(status) = self.exited() {
+            if thread::panicking() && !status.success() {
+                eprintln!("{}", self.describe());
+            }
+            return;
+        }
+        signal(&self.child, Signal::TERM);
+        if self.wait_for_exit(STOP_TIMEOUT).is_none() {
+            self.kill();
+        }
+    }
+}
+
+/// The full path of a program on `PATH`.
+#[track_caller]
+pub fn on_path(program: &str) -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file());
+    found.unwrap_or_else(|| panic!("{program} is not on the PATH: install it to run this test"))
+}
+
+fn free_port() -> u16 {
+    let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
+    address.unwrap_or_else(|error| panic!("no free port: {error}")).port()
+}
+
+fn launch(program: &Path, port: u16, directory: &Path, settings: &[(String, String)]) -> Child {
+    let log = File::options().create(true).append(true).open(log_path(directory));
+    let log = log.unwrap_or_else(|error| panic!("the log of the server: {error}"));
+    let errors = log.try_clone().unwrap_or_else(|error| panic!("the log of the server: {error}"));
+    let mut command = Command::new(program);
+    command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--dir"]).arg(directory);
+    for (name, value) in settings {
+        command.arg(format!("--{name}")).arg(value);
+    }
+    // SORT compares by the locale: without this two machines disagree.
+    command.env("LC_ALL", "C").current_dir(directory);
+    command.stdin(Stdio::null()).stdout(log).stderr(errors);
+    command.spawn().unwrap_or_else(|error| panic!("starting {}: {error}", program.display()))
+}
+
+fn log_path(directory: &Path) -> PathBuf {
+    directory.join("server.log")
+}
+
+/// Only for a child not yet reaped: later its id may be somebody else's. An error means that it ended.
+fn signal(child: &Child, signal: Signal) {
+    let _ = kill_process(Pid::from_child(child), signal);
+}
