@@ -30,6 +30,13 @@ pub fn order(hash: u64) -> u64 {
     (hash >> 9) & ((1 << ORDER_BITS) - 1)
 }
 
+/// Where an element is, until the table changes: finding it again costs no probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    sub: usize,
+    bucket: usize,
+}
+
 /// A hash table of `T` that grows in bounded steps. The caller supplies hashes and equality.
 #[derive(Debug, Clone)]
 pub struct SplitTable<T> {
@@ -98,6 +105,38 @@ impl<T> SplitTable<T> {
     #[inline]
     pub fn find_mut(&mut self, hash: u64, eq: impl FnMut(&T) -> bool) -> Option<&mut T> {
         self.sub_mut(hash).find_mut(hash, eq)
+    }
+
+    /// Where the element with this hash is for which `eq` holds. O(1).
+    #[inline]
+    pub fn locate(&self, hash: u64, eq: impl FnMut(&T) -> bool) -> Option<Place> {
+        let (sub, table) = match &self.root {
+            Root::One(table) => (0, table),
+            Root::Many(dir) => {
+                let sub = dir.sub_at(order(hash));
+                (sub, &dir.subs[sub].table)
+            }
+        };
+        Some(Place { sub, bucket: table.find_bucket_index(hash, eq)? })
+    }
+
+    /// The element at a place. The place must be from [`locate`](Self::locate) and the table unchanged since;
+    /// otherwise this is some other element, or none.
+    #[inline]
+    pub fn at(&self, place: Place) -> Option<&T> {
+        match &self.root {
+            Root::One(table) => table.get_bucket(place.bucket),
+            Root::Many(dir) => dir.subs.get(place.sub)?.table.get_bucket(place.bucket),
+        }
+    }
+
+    /// As [`at`](Self::at), to change in place. The change must not alter the hash.
+    #[inline]
+    pub fn at_mut(&mut self, place: Place) -> Option<&mut T> {
+        match &mut self.root {
+            Root::One(table) => table.get_bucket_mut(place.bucket),
+            Root::Many(dir) => dir.subs.get_mut(place.sub)?.table.get_bucket_mut(place.bucket),
+        }
     }
 
     /// Adds an element that is not there yet (the caller has looked). `rehash` gives the hash of an element.

@@ -7,7 +7,7 @@ use crate::context::{Caller, Context};
 use crate::effects::Effect;
 use crate::execute::execute;
 use crate::hash::Hasher;
-use crate::keyspace::{Keyspace, Shard};
+use crate::keyspace::{Keyspace, Shard, Value};
 use crate::random::Rng;
 use crate::reply::Out;
 use crate::settings::Settings;
@@ -72,6 +72,20 @@ impl Bench {
         let words = words(line);
         let args: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
         readable(&self.run_args(&args))
+    }
+
+    /// When a key expires, in Unix milliseconds.
+    pub fn expiry_of(&mut self, key: &str) -> Option<i64> {
+        self.keyspace().expiry(key.as_bytes()).flatten()
+    }
+
+    /// Puts a value that is not a string (a list of nothing) at a key.
+    pub fn other_type(&mut self, key: &str) {
+        self.keyspace().put(key.as_bytes(), Value::List(Box::default()), None);
+    }
+
+    fn keyspace(&mut self) -> Keyspace<'_> {
+        Keyspace::one(&mut self.shard, &self.settings, self.db, self.now_ms)
     }
 
     /// The effects left since the last call, one per line as `db: COMMAND args`.

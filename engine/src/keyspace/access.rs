@@ -6,9 +6,10 @@ use super::shard::{ReadyKey, Shard};
 use super::value::{KeyType, StrRef, Value, ValueMut, ValueRef};
 use super::waiting::{Waiter, Waiting, WatchFlag};
 use crate::error::CommandError;
-use crate::number::parse_i64;
+use crate::number::{I64_TEXT_MAX, parse_i64};
 use crate::settings::Settings;
 use crate::slot::Slot;
+use crate::table::Place;
 use crate::types::{hash::Hash, list::List, set::Set, zset::ZSet};
 use std::sync::Arc;
 
@@ -37,6 +38,14 @@ pub trait ShardList {
 enum Held<'a> {
     One(&'a mut Shard),
     Many(&'a mut (dyn ShardList + 'a)),
+}
+
+/// Where a live entry is, until the key space changes.
+#[derive(Clone, Copy)]
+struct Found {
+    slot: Slot,
+    physical: usize,
+    place: Place,
 }
 
 /// The key space as far as it is held, seen from one database at one time.
@@ -174,12 +183,9 @@ impl<'a> Keyspace<'a> {
     /// Looks a key up for a command: counts the hit or miss, notes the access, and lets an expired key go.
     #[inline]
     pub fn read(&mut self, key: &[u8]) -> Option<ValueRef<'_>> {
-        let found = self.touch(key);
-        self.count_lookup(key, found);
-        if !found {
-            return None;
-        }
-        self.peek(key)
+        let found = self.find(key);
+        self.count_lookup(key, found.is_some());
+        self.used(found?).map(|entry| entry.value())
     }
 
     /// The string at a key. Integers are kept as such: see [`StrRef`].
@@ -248,39 +254,40 @@ impl<'a> Keyspace<'a> {
 
     /// Whether there is such a key; notes no access. An expired key is let go.
     pub fn exists(&mut self, key: &[u8]) -> bool {
-        self.expire_if_due(key);
-        self.peek_entry(key).is_some()
+        self.find(key).is_some()
     }
 
     /// The type of a key; notes no access.
     pub fn kind(&mut self, key: &[u8]) -> Option<KeyType> {
-        self.expire_if_due(key);
-        self.peek(key).map(|value| value.kind())
+        let found = self.find(key)?;
+        self.at(found).map(|entry| entry.value().kind())
     }
 
     /// When a key expires: `None` when there is no key, `Some(None)` when it does not.
     #[allow(clippy::option_option, reason = "no key, no expiry and an expiry are three answers")]
     pub fn expiry(&mut self, key: &[u8]) -> Option<Option<i64>> {
-        self.expire_if_due(key);
-        self.peek_entry(key).map(Entry::expiry)
+        let found = self.find(key)?;
+        self.at(found).map(Entry::expiry)
     }
 
     // ---- changing ------------------------------------------------------------------------------------------
 
     /// The value at a key, to change in place. A string becomes a buffer of its own.
     pub fn value_mut(&mut self, key: &[u8]) -> Option<ValueMut<'_>> {
-        if !self.touch(key) {
-            return None;
-        }
-        self.entry_mut(key).map(Entry::value_mut)
+        let found = self.find(key)?;
+        self.used(found).map(Entry::value_mut)
     }
 
     /// The string at a key, to change in place.
     pub fn string_mut(&mut self, key: &[u8]) -> Result<Option<&mut Vec<u8>>, CommandError> {
-        self.check_type(key, KeyType::String)?;
-        match self.value_mut(key) {
-            Some(ValueMut::Str(text)) => Ok(Some(text)),
-            _ => Ok(None),
+        let Some(found) = self.find(key) else { return Ok(None) };
+        match self.used(found) {
+            None => Ok(None),
+            Some(entry) if !matches!(entry.value(), ValueRef::Str(_)) => Err(CommandError::WrongType),
+            Some(entry) => match entry.value_mut() {
+                ValueMut::Str(text) => Ok(Some(text)),
+                _ => Err(CommandError::WrongType),
+            },
         }
     }
 
@@ -322,79 +329,118 @@ impl<'a> Keyspace<'a> {
 
     /// The list at a key, made when there is none.
     pub fn list_or_new(&mut self, key: &[u8]) -> Result<&mut List, CommandError> {
-        self.make(key, || Value::List(Box::default()))?;
-        self.list_mut(key)?.ok_or(CommandError::NoSuchKey)
+        match self.value_or_new(key, || Value::List(Box::default()))? {
+            ValueMut::List(list) => Ok(list),
+            _ => Err(CommandError::WrongType),
+        }
     }
 
     /// The hash at a key, made when there is none.
     pub fn hash_or_new(&mut self, key: &[u8]) -> Result<&mut Hash, CommandError> {
-        self.make(key, || Value::Hash(Box::default()))?;
-        self.hash_mut(key)?.ok_or(CommandError::NoSuchKey)
+        match self.value_or_new(key, || Value::Hash(Box::default()))? {
+            ValueMut::Hash(hash) => Ok(hash),
+            _ => Err(CommandError::WrongType),
+        }
     }
 
     /// The set at a key, made when there is none.
     pub fn set_or_new(&mut self, key: &[u8]) -> Result<&mut Set, CommandError> {
-        self.make(key, || Value::Set(Box::default()))?;
-        self.set_mut(key)?.ok_or(CommandError::NoSuchKey)
+        match self.value_or_new(key, || Value::Set(Box::default()))? {
+            ValueMut::Set(set) => Ok(set),
+            _ => Err(CommandError::WrongType),
+        }
     }
 
     /// The sorted set at a key, made when there is none.
     pub fn zset_or_new(&mut self, key: &[u8]) -> Result<&mut ZSet, CommandError> {
-        self.make(key, || Value::ZSet(Box::default()))?;
-        self.zset_mut(key)?.ok_or(CommandError::NoSuchKey)
+        match self.value_or_new(key, || Value::ZSet(Box::default()))? {
+            ValueMut::ZSet(zset) => Ok(zset),
+            _ => Err(CommandError::WrongType),
+        }
     }
 
-    /// Puts a string at a key, whatever was there. A canonical integer is kept as one.
+    /// Puts a string at a key, whatever was there, in place where it fits. A canonical integer is kept as one.
     pub fn put_string(&mut self, key: &[u8], value: &[u8], expiry: SetExpiry) {
-        let n = if value.len() <= 20 { parse_i64(value) } else { None };
-        let plain = expiry != SetExpiry::Keep || self.expire_if_due(key);
-        let clock = self.fresh_clock();
-        if let (SetExpiry::Clear, Some(entry)) = (expiry, self.entry_mut(key)) {
-            let done = entry.expiry().is_none()
-                && match n {
-                    Some(n) => entry.overwrite_int(n),
-                    None => entry.overwrite_inline(value),
-                };
-            if done {
+        let n = if value.len() <= I64_TEXT_MAX { parse_i64(value) } else { None };
+        let found = self.find(key);
+        let (clock, old) = self.clock_after_write(found);
+        let at = match expiry {
+            SetExpiry::At(at) => Some(at),
+            SetExpiry::Keep => old,
+            SetExpiry::Clear => None,
+        };
+        if let Some(entry) = found.and_then(|found| self.at_mut(found)) {
+            let fits = match n {
+                Some(n) => entry.overwrite_int(n),
+                None => entry.overwrite_inline(value),
+            };
+            if fits {
                 entry.set_clock(clock);
+                if at != old {
+                    entry.set_expiry(at);
+                    self.note_volatile(key, old.is_some(), at.is_some(), at.unwrap_or(i64::MAX));
+                }
                 return;
             }
         }
-        let at = match expiry {
-            SetExpiry::At(at) => Some(at),
-            SetExpiry::Keep if !plain => self.peek_entry(key).and_then(Entry::expiry),
-            SetExpiry::Keep | SetExpiry::Clear => None,
-        };
         let entry = match n {
             Some(n) => Entry::new(key, Value::Int(n), at, clock),
             None => Entry::string(key, value, at, clock),
         };
-        self.put_entry(key, entry);
+        self.put_entry(key, found, entry);
+    }
+
+    /// Changes the integer at a key by `change`, which gets 0 when there is no key; the expiry stays. The new
+    /// integer. Nothing changes when `change` refuses.
+    ///
+    /// # Errors
+    /// `WrongType`, `NotInteger`, and those of `change`.
+    #[inline]
+    pub fn change_integer(
+        &mut self,
+        key: &[u8],
+        change: impl FnOnce(i64) -> Result<i64, CommandError>,
+    ) -> Result<i64, CommandError> {
+        let found = self.find(key);
+        let Some(entry) = found.and_then(|found| self.used(found)) else {
+            let n = change(0)?;
+            let clock = self.fresh_clock();
+            self.put_entry(key, found, Entry::new(key, Value::Int(n), None, clock));
+            return Ok(n);
+        };
+        let n = match entry.value() {
+            ValueRef::Str(StrRef::Int(n)) => {
+                let n = change(n)?;
+                entry.overwrite_int(n);
+                n
+            }
+            ValueRef::Str(text) => {
+                let n =
+                    change(parse_i64(text.bytes(&mut itoa::Buffer::new())).ok_or(CommandError::NotInteger)?)?;
+                *entry = Entry::new(key, Value::Int(n), entry.expiry(), entry.clock());
+                n
+            }
+            _ => return Err(CommandError::WrongType),
+        };
+        Ok(n)
     }
 
     /// Puts an integer at a key, whatever was there.
     pub fn put_integer(&mut self, key: &[u8], n: i64, expiry: SetExpiry) {
-        if expiry == SetExpiry::Keep
-            && !self.expire_if_due(key)
-            && self.entry_mut(key).is_some_and(|entry| entry.overwrite_int(n))
-        {
-            return;
-        }
         self.put_string(key, itoa::Buffer::new().format(n).as_bytes(), expiry);
     }
 
     /// Puts a value at a key, whatever was there.
     pub fn put(&mut self, key: &[u8], value: Value, expiry: Option<i64>) {
-        let clock = self.fresh_clock();
-        self.put_entry(key, Entry::new(key, value, expiry, clock));
+        let found = self.find(key);
+        let (clock, _) = self.clock_after_write(found);
+        self.put_entry(key, found, Entry::new(key, value, expiry, clock));
     }
 
     /// Sets or clears the expiry of a key; false when there is no such key.
     pub fn set_expiry(&mut self, key: &[u8], expiry: Option<i64>) -> bool {
-        if !self.exists(key) {
-            return false;
-        }
-        let Some(entry) = self.entry_mut(key) else { return false };
+        let found = self.find(key);
+        let Some(entry) = found.and_then(|found| self.at_mut(found)) else { return false };
         let before = is_volatile(entry);
         entry.set_expiry(expiry);
         let (after, due) = (is_volatile(entry), due_of(entry));
@@ -411,15 +457,13 @@ impl<'a> Keyspace<'a> {
 
     /// Takes a key out with its value; `None` when there is none. Raises no event.
     pub fn take(&mut self, key: &[u8]) -> Option<(Value, Option<i64>)> {
-        if self.expire_if_due(key) {
-            return None;
-        }
+        self.find(key)?;
         self.take_entry(key).map(Entry::into_value)
     }
 
     /// Removes a key; false when there is none. Raises no event.
     pub fn remove(&mut self, key: &[u8]) -> bool {
-        !self.expire_if_due(key) && self.take_entry(key).is_some()
+        self.find(key).is_some() && self.take_entry(key).is_some()
     }
 
     /// Removes a collection that has become empty, with its `del` event; false when it is not.
@@ -576,55 +620,90 @@ impl<'a> Keyspace<'a> {
 
     // ---- inside --------------------------------------------------------------------------------------------
 
-    fn check_type(&mut self, key: &[u8], kind: KeyType) -> Result<(), CommandError> {
-        self.expire_if_due(key);
-        match self.peek(key) {
-            Some(value) if value.kind() != kind => Err(CommandError::WrongType),
-            _ => Ok(()),
-        }
-    }
-
     /// As `value_mut`, but refuses strings before they would be turned into buffers.
     fn value_mut_unless_string(&mut self, key: &[u8]) -> Result<Option<ValueMut<'_>>, CommandError> {
-        if !self.touch(key) {
-            return Ok(None);
-        }
-        match self.entry_mut(key) {
+        let Some(found) = self.find(key) else { return Ok(None) };
+        match self.used(found) {
             Some(entry) if matches!(entry.value(), ValueRef::Str(_)) => Err(CommandError::WrongType),
             Some(entry) => Ok(Some(entry.value_mut())),
             None => Ok(None),
         }
     }
 
-    fn make(&mut self, key: &[u8], value: impl FnOnce() -> Value) -> Result<(), CommandError> {
-        if !self.exists(key) {
-            self.put(key, value(), None);
-            self.notify(Class::New, "new", key);
+    /// As `value_mut_unless_string`, but makes a value where there is no key.
+    fn value_or_new(
+        &mut self,
+        key: &[u8],
+        value: impl FnOnce() -> Value,
+    ) -> Result<ValueMut<'_>, CommandError> {
+        let found = match self.find(key) {
+            Some(found) => Some(found),
+            None => {
+                let clock = self.fresh_clock();
+                self.put_entry(key, None, Entry::new(key, value(), None, clock));
+                self.find(key)
+            }
+        };
+        match found.and_then(|found| self.used(found)) {
+            Some(entry) if !matches!(entry.value(), ValueRef::Str(_)) => Ok(entry.value_mut()),
+            _ => Err(CommandError::WrongType),
         }
-        Ok(())
     }
 
-    /// Notes an access to a key; false when there is none (any more).
+    /// Finds a key. Lets it go when its time has come: then there is none.
     #[inline]
-    fn touch(&mut self, key: &[u8]) -> bool {
-        let (no_touch, settings, now_ms) = (self.no_touch, self.settings, self.now_ms);
-        let slot = self.slot(key);
-        let db = self.db;
-        let shard = self.shard_mut(slot);
-        let (hash, physical) = (shard.hasher().hash(key), shard.physical(db));
-        let dice = if settings.maxmemory_policy.is_lfu() { shard.rng.unit() } else { 0.0 };
-        let Some(data) = shard.existing_slot_mut(slot) else { return false };
-        let Some(entry) = data.db_mut(physical).table.find_mut(hash, |entry| entry.key() == key) else {
-            return false;
-        };
-        if entry.expiry().is_some_and(|at| at <= now_ms) {
+    fn find(&mut self, key: &[u8]) -> Option<Found> {
+        let (slot, db, now_ms) = (self.slot(key), self.db, self.now_ms);
+        let shard = self.shard(slot);
+        let physical = shard.physical(db);
+        let table = &shard.slot(slot)?.db(physical)?.table;
+        let place = table.locate(shard.hasher().hash(key), |entry| entry.key() == key)?;
+        if table.at(place)?.expiry().is_some_and(|at| at <= now_ms) {
             self.expire(key);
-            return false;
+            return None;
         }
+        Some(Found { slot, physical, place })
+    }
+
+    /// The entry that was found.
+    #[inline]
+    fn at(&self, found: Found) -> Option<&Entry> {
+        self.shard(found.slot).slot(found.slot)?.db(found.physical)?.table.at(found.place)
+    }
+
+    /// The entry that was found, to change.
+    #[inline]
+    fn at_mut(&mut self, found: Found) -> Option<&mut Entry> {
+        let data = self.shard_mut(found.slot).existing_slot_mut(found.slot)?;
+        data.db_mut(found.physical).table.at_mut(found.place)
+    }
+
+    /// The entry that was found, to change; notes the access.
+    #[inline]
+    fn used(&mut self, found: Found) -> Option<&mut Entry> {
+        let (no_touch, settings, now_ms) = (self.no_touch, self.settings, self.now_ms);
+        let shard = self.shard_mut(found.slot);
+        let dice = if settings.maxmemory_policy.is_lfu() { shard.rng.unit() } else { 0.0 };
+        let data = shard.existing_slot_mut(found.slot)?;
+        let entry = data.db_mut(found.physical).table.at_mut(found.place)?;
         if !no_touch {
             entry.set_clock(super::evict::touched(entry.clock(), settings, now_ms, dice));
         }
-        true
+        Some(entry)
+    }
+
+    /// The access clock of what is about to be put where `found` is, and the expiry of what is there. A key
+    /// that is overwritten stays as frequent as it was.
+    #[inline]
+    fn clock_after_write(&mut self, found: Option<Found>) -> (u32, Option<i64>) {
+        match found.and_then(|found| self.used(found)) {
+            Some(entry) => {
+                let (clock, expiry) = (entry.clock(), entry.expiry());
+                let clock = if self.settings.maxmemory_policy.is_lfu() { clock } else { self.fresh_clock() };
+                (clock, expiry)
+            }
+            None => (self.fresh_clock(), None),
+        }
     }
 
     #[inline]
@@ -639,16 +718,6 @@ impl<'a> Keyspace<'a> {
         }
     }
 
-    /// Lets a key go when its time has come; true when it did.
-    fn expire_if_due(&mut self, key: &[u8]) -> bool {
-        let now_ms = self.now_ms;
-        let due = self.entry_mut(key).and_then(|entry| entry.expiry()).is_some_and(|at| at <= now_ms);
-        if due {
-            self.expire(key);
-        }
-        due
-    }
-
     /// Removes a key whose time has come, with all that this leaves.
     pub(super) fn expire(&mut self, key: &[u8]) {
         self.take_entry(key);
@@ -660,28 +729,28 @@ impl<'a> Keyspace<'a> {
         self.signal(key);
     }
 
-    #[inline]
-    fn entry_mut(&mut self, key: &[u8]) -> Option<&mut Entry> {
-        let (slot, db) = (self.slot(key), self.db);
-        let shard = self.shard_mut(slot);
-        let (hash, physical) = (shard.hasher().hash(key), shard.physical(db));
-        let data = shard.existing_slot_mut(slot)?;
-        data.db_mut(physical).table.find_mut(hash, |entry| entry.key() == key)
+    /// Puts an entry where `found` is, or adds it.
+    fn put_entry(&mut self, key: &[u8], found: Option<Found>, entry: Entry) {
+        let (due, volatile) = (due_of(&entry), is_volatile(&entry));
+        let before = match found.and_then(|found| self.at_mut(found)) {
+            Some(place) => is_volatile(&std::mem::replace(place, entry)),
+            None => {
+                self.add_entry(key, entry);
+                false
+            }
+        };
+        self.note_volatile(key, before, volatile, due);
     }
 
-    fn put_entry(&mut self, key: &[u8], entry: Entry) {
+    fn add_entry(&mut self, key: &[u8], entry: Entry) {
         let (slot, db) = (self.slot(key), self.db);
-        let (due, volatile) = (due_of(&entry), is_volatile(&entry));
         let shard = self.shard_mut(slot);
         let (hash, physical) = (shard.hasher().hash(key), shard.physical(db));
         let hasher = shard.hasher().clone();
         let table = &mut shard.slot_mut(slot).db_mut(physical).table;
-        let old = table.replace(hash, entry, |other| other.key() == key, |other| hasher.hash(other.key()));
-        if old.is_none() {
-            shard.count_keys(physical, 1);
-        }
-        let before = old.is_some_and(|old| is_volatile(&old));
-        self.note_volatile(key, before, volatile, due);
+        table.insert_unique(hash, entry, |other| hasher.hash(other.key()));
+        shard.count_keys(physical, 1);
+        self.notify(Class::New, "new", key);
     }
 
     pub(super) fn take_entry(&mut self, key: &[u8]) -> Option<Entry> {
