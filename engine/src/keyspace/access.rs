@@ -95,6 +95,15 @@ impl<'a> Keyspace<'a> {
         self.hint = (key.as_ptr(), key.len(), slot);
     }
 
+    /// Whether lookups leave access clocks alone.
+    pub(super) fn no_touch(&self) -> bool {
+        self.no_touch
+    }
+
+    pub(super) fn settings(&self) -> &'a Settings {
+        self.settings
+    }
+
     /// The time of the batch, in Unix milliseconds.
     #[inline]
     pub fn now_ms(&self) -> i64 {
@@ -244,12 +253,26 @@ impl<'a> Keyspace<'a> {
     /// The entry at a key, as [`peek`](Self::peek).
     #[inline]
     pub fn peek_entry(&self, key: &[u8]) -> Option<&Entry> {
+        self.peek_entry_in(self.db, key)
+    }
+
+    /// The entry at a key of another database, as [`peek`](Self::peek).
+    #[inline]
+    pub fn peek_entry_in(&self, db: usize, key: &[u8]) -> Option<&Entry> {
+        self.stored_entry_in(db, key).filter(|entry| entry.expiry().is_none_or(|at| at > self.now_ms))
+    }
+
+    /// The entry at a key even when its time has come and it only waits to be removed (DEBUG).
+    pub fn stored_entry(&self, key: &[u8]) -> Option<&Entry> {
+        self.stored_entry_in(self.db, key)
+    }
+
+    #[inline]
+    fn stored_entry_in(&self, db: usize, key: &[u8]) -> Option<&Entry> {
         let slot = self.slot(key);
         let shard = self.shard(slot);
-        let db = shard.slot(slot)?.db(shard.physical(self.db))?;
-        let entry = db.table.find(shard.hasher().hash(key), |entry| entry.key() == key)?;
-        let gone = db.volatile > 0 && entry.expiry().is_some_and(|at| at <= self.now_ms);
-        (!gone).then_some(entry)
+        let db = shard.slot(slot)?.db(shard.physical(db))?;
+        db.table.find(shard.hasher().hash(key), |entry| entry.key() == key)
     }
 
     /// Whether there is such a key; notes no access. An expired key is let go.
@@ -718,6 +741,11 @@ impl<'a> Keyspace<'a> {
         }
     }
 
+    /// Lets a key go when its time has come; true when it did.
+    pub(super) fn expire_if_due(&mut self, key: &[u8]) -> bool {
+        self.stored_entry(key).is_some() && self.find(key).is_none()
+    }
+
     /// Removes a key whose time has come, with all that this leaves.
     pub(super) fn expire(&mut self, key: &[u8]) {
         self.take_entry(key);
@@ -742,7 +770,14 @@ impl<'a> Keyspace<'a> {
         self.note_volatile(key, before, volatile, due);
     }
 
-    fn add_entry(&mut self, key: &[u8], entry: Entry) {
+    /// The entry at a key, to change; notes no access.
+    pub(super) fn entry_mut(&mut self, key: &[u8]) -> Option<&mut Entry> {
+        let found = self.find(key)?;
+        self.at_mut(found)
+    }
+
+    /// Adds an entry for a key that is not there.
+    pub(super) fn add_entry(&mut self, key: &[u8], entry: Entry) {
         let (slot, db) = (self.slot(key), self.db);
         let shard = self.shard_mut(slot);
         let (hash, physical) = (shard.hasher().hash(key), shard.physical(db));
@@ -780,7 +815,7 @@ impl<'a> Keyspace<'a> {
         }
     }
 
-    fn fresh_clock(&self) -> u32 {
+    pub(super) fn fresh_clock(&self) -> u32 {
         super::evict::fresh(self.settings, self.now_ms)
     }
 }

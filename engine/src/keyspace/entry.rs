@@ -210,6 +210,11 @@ impl Entry {
         }
     }
 
+    /// As [`value_mut`](Self::value_mut) for collections; strings are left as they are.
+    pub fn value_mut_of_collection(&mut self) -> Option<ValueMut<'_>> {
+        if matches!(self.value(), ValueRef::Str(_)) { None } else { Some(self.value_mut()) }
+    }
+
     /// Overwrites a string by one that fits the same block; false when the block does not fit.
     #[inline]
     pub fn overwrite_inline(&mut self, value: &[u8]) -> bool {
@@ -239,6 +244,25 @@ impl Entry {
         (value, expiry)
     }
 
+    /// The same value, expiry and clock under another key. O(1), but for strings inside the entry.
+    pub fn renamed(mut self, key: &[u8]) -> Self {
+        let new = self.block_like(key, self.expiry());
+        self.hand_over(new)
+    }
+
+    /// A copy under another key, in the same encoding and with the same expiry. O(n).
+    pub fn duplicate(&self, key: &[u8], clock: u32) -> Self {
+        match self.value() {
+            // A buffer stays one, whatever its length: OBJECT ENCODING shows the difference.
+            ValueRef::Str(StrRef::Raw(bytes)) => {
+                let mut new = Self::block(Kind::Raw, key, 0, self.expiry(), clock);
+                new.put_word(into_word(Box::new(bytes.to_vec())));
+                new
+            }
+            value => Self::new(key, value.to_owned(), self.expiry(), clock),
+        }
+    }
+
     /// Bytes of the block itself.
     pub fn block_bytes(&self) -> usize {
         self.shape().0.total
@@ -246,10 +270,20 @@ impl Entry {
 
     /// The same entry, with room for this expiry.
     fn take_apart(&mut self, expiry: Option<i64>) -> Self {
+        let new = self.block_like(self.key(), expiry);
+        self.hand_over(new)
+    }
+
+    /// A block for the value of this entry, which does not hold it yet.
+    fn block_like(&self, key: &[u8], expiry: Option<i64>) -> Self {
         let header = self.header();
-        let kind = Kind::of(header);
-        let mut new = Self::block(kind, self.key(), (header >> VALUE_SHIFT) as usize, expiry, self.clock());
-        match kind {
+        Self::block(Kind::of(header), key, (header >> VALUE_SHIFT) as usize, expiry, self.clock())
+    }
+
+    /// Moves the value to a block made by [`block_like`](Self::block_like).
+    fn hand_over(&mut self, mut new: Self) -> Self {
+        let header = self.header();
+        match Kind::of(header) {
             Kind::Inline => new.inline_mut().copy_from_slice(self.inline()),
             _ => {
                 new.put_word(self.word());
@@ -473,6 +507,31 @@ mod tests {
     #[test]
     fn sixteen_and_thirty_two_bytes_take_fifty_six() {
         assert_eq!(Entry::string(&[b'k'; 16], &[b'v'; 32], None, 0).block_bytes(), 56);
+    }
+
+    #[test]
+    fn a_new_name_keeps_all_the_rest() {
+        let raw = {
+            let mut entry = Entry::string(b"k", b"v", None, 3);
+            entry.value_mut();
+            entry
+        };
+        for entry in [
+            Entry::string(b"key", b"value", Some(9), 3),
+            Entry::new(b"key", Value::Int(5), None, 3),
+            Entry::new(b"key", Value::List(Box::default()), Some(9), 3),
+            raw,
+        ] {
+            let (before, expiry) = (format!("{:?}", entry.value()), entry.expiry());
+            for name in [vec![], b"other".to_vec(), vec![b'k'; KEY_MAX + 1]] {
+                let copy = entry.duplicate(&name, 4);
+                assert_eq!((copy.key(), copy.expiry(), copy.clock()), (&name[..], expiry, 4));
+                assert_eq!(format!("{:?}", copy.value()), before);
+                let moved = entry.duplicate(b"tmp", 3).renamed(&name);
+                assert_eq!((moved.key(), moved.expiry(), moved.clock()), (&name[..], expiry, 3));
+                assert_eq!(format!("{:?}", moved.value()), before);
+            }
+        }
     }
 
     #[test]

@@ -5,18 +5,21 @@
 //! | LFU    | 16 bits: minute of the last decay; 8 bits: logarithmic counter |
 //! | others | seconds of the last access                                    |
 
-use super::access::{Keyspace, due_of};
+use super::access::Keyspace;
 use super::entry::Entry;
 use super::notify::Class;
 use super::shard::Shard;
 use crate::random::Rng;
 use crate::settings::{EvictionPolicy, Settings};
 use crate::slot::{SLOTS, Slot};
+use crate::table::ORDER_BITS;
 
 /// The counter of a new key under LFU: enough to survive until it is used again.
 const LFU_INIT: u32 = 5;
 /// Candidates that are remembered between samples, as in Redis.
 const POOL: usize = 16;
+/// Entries that the search for a rare volatile key looks at in a stride.
+const SEARCH_STEP: usize = 16;
 
 /// The clock of a key that has just been made.
 #[inline]
@@ -79,31 +82,53 @@ struct Candidate {
 
 /// The best candidates seen so far in one shard, kept from one eviction to the next.
 #[derive(Clone, Debug, Default)]
-pub struct Pool(Vec<Candidate>);
+pub struct Pool {
+    /// The best is last.
+    candidates: Vec<Candidate>,
+    /// The policy that scored them.
+    policy: EvictionPolicy,
+    /// Where the search for rare volatile keys goes on: as a cursor of SCAN.
+    search_at: u64,
+}
 
 /// Removes the key of the held shard that the policy gives up first, with all that this leaves; false when there
-/// is none. O(samples).
+/// is none. O(samples); where only few keys of very many are volatile, the search for one of them goes on from
+/// call to call, so that each key is passed over once per lap.
 pub fn evict_one(keyspace: &mut Keyspace<'_>, pool: &mut Pool, settings: &Settings) -> bool {
-    for _ in 0..POOL {
-        let now_ms = keyspace.now_ms();
-        let Some(shard) = keyspace.nth_shard_mut(0) else { return false };
-        pool.refill(shard, settings, now_ms);
-        let Some(best) = pool.0.pop() else { return false };
-        keyspace.select(best.db);
-        // The candidate may be from an earlier round: it may be gone, or no longer be volatile.
-        let Some(entry) = keyspace.peek_entry(&best.key) else { continue };
-        if settings.maxmemory_policy.volatile_only() && entry.expiry().is_none() {
-            continue;
-        }
-        keyspace.take_entry(&best.key);
-        let slot = keyspace.slot(&best.key);
-        keyspace.shard_mut(slot).stats.evicted += 1;
-        keyspace.propagate_also(&[b"DEL", &best.key]);
-        keyspace.notify(Class::Evicted, "evicted", &best.key);
-        keyspace.signal(&best.key);
+    if settings.maxmemory_policy == EvictionPolicy::NoEviction {
+        return false;
+    }
+    if pool.policy != settings.maxmemory_policy {
+        *pool = Pool { policy: settings.maxmemory_policy, ..Pool::default() };
+    }
+    let here = keyspace.db();
+    // Candidates may be from an earlier round, and gone or no longer volatile: more of them than the pool holds
+    // cannot be.
+    let done = (0..=POOL).any(|_| evict_best(keyspace, pool, settings));
+    keyspace.select(here);
+    done
+}
+
+fn evict_best(keyspace: &mut Keyspace<'_>, pool: &mut Pool, settings: &Settings) -> bool {
+    let now_ms = keyspace.now_ms();
+    let Some(shard) = keyspace.nth_shard_mut(0) else { return false };
+    pool.refill(shard, settings, now_ms);
+    let Some(best) = pool.candidates.pop() else { return false };
+    keyspace.select(best.db);
+    if keyspace.expire_if_due(&best.key) {
         return true;
     }
-    false
+    let Some(entry) = keyspace.peek_entry(&best.key) else { return false };
+    if settings.maxmemory_policy.volatile_only() && entry.expiry().is_none() {
+        return false;
+    }
+    keyspace.take_entry(&best.key);
+    let slot = keyspace.slot(&best.key);
+    keyspace.shard_mut(slot).stats.evicted += 1;
+    keyspace.propagate_also(&[b"DEL", &best.key]);
+    keyspace.notify(Class::Evicted, "evicted", &best.key);
+    keyspace.signal(&best.key);
+    true
 }
 
 impl Pool {
@@ -117,21 +142,31 @@ impl Pool {
             }
             for _ in 0..settings.maxmemory_samples.max(1) {
                 let Some(entry) = sample(shard, db, policy.volatile_only(), &mut rng) else { continue };
-                let score = score(entry, settings, now_ms, &mut rng);
-                self.offer(Candidate { score, db, key: entry.key().into() });
+                self.offer(entry, db, settings, now_ms, &mut rng);
+            }
+            if self.candidates.is_empty() {
+                let (found, next) = search(shard, db, self.search_at);
+                self.search_at = next;
+                if let Some(entry) = found {
+                    self.offer(entry, db, settings, now_ms, &mut rng);
+                }
             }
         }
     }
 
     /// Keeps the best, sorted; the best is last.
-    fn offer(&mut self, candidate: Candidate) {
-        if self.0.iter().any(|other| other.key == candidate.key && other.db == candidate.db) {
+    fn offer(&mut self, entry: &Entry, db: usize, settings: &Settings, now_ms: i64, rng: &mut Rng) {
+        if self.candidates.iter().any(|other| *other.key == *entry.key() && other.db == db) {
             return;
         }
-        let at = self.0.partition_point(|other| other.score < candidate.score);
-        self.0.insert(at, candidate);
-        if self.0.len() > POOL {
-            self.0.remove(0);
+        let score = score(entry, settings, now_ms, rng);
+        let at = self.candidates.partition_point(|other| other.score < score);
+        if at == 0 && self.candidates.len() >= POOL {
+            return;
+        }
+        self.candidates.insert(at, Candidate { score, db, key: entry.key().into() });
+        if self.candidates.len() > POOL {
+            self.candidates.remove(0);
         }
     }
 }
@@ -144,17 +179,19 @@ fn score(entry: &Entry, settings: &Settings, now_ms: i64, rng: &mut Rng) -> u64 
         EvictionPolicy::AllKeysLfu | EvictionPolicy::VolatileLfu => {
             255 - u64::from(decayed(entry.clock(), settings, now_ms))
         }
-        EvictionPolicy::VolatileTtl => u64::MAX - due_of(entry).max(0) as u64,
+        EvictionPolicy::VolatileTtl => u64::MAX - entry.expiry().unwrap_or(i64::MAX).max(0) as u64,
         EvictionPolicy::AllKeysRandom | EvictionPolicy::VolatileRandom | EvictionPolicy::NoEviction => {
             rng.next_u64()
         }
     }
 }
 
-/// A random entry of a database: a random used slot from a random start on, then a random entry in it.
+/// A random entry of a database: a random used slot from a random start on, then a random entry in it. When only
+/// volatile ones will do, `None` if none was met after a few tries.
 fn sample<'a>(shard: &'a Shard, db: usize, volatile_only: bool, rng: &mut Rng) -> Option<&'a Entry> {
     let physical = shard.physical(db);
     let start = rng.below(SLOTS);
+    let mut tries = POOL;
     for step in 0..SLOTS {
         let Some(found) = Slot::new((start + step) % SLOTS).and_then(|slot| shard.slot(slot)?.db(physical))
         else {
@@ -163,22 +200,61 @@ fn sample<'a>(shard: &'a Shard, db: usize, volatile_only: bool, rng: &mut Rng) -
         if found.table.is_empty() || volatile_only && found.volatile == 0 {
             continue;
         }
-        for _ in 0..POOL {
+        // A slot with few volatile keys is left for the next one soon, but each slot gets its chance.
+        for _ in 0..4 {
             let entry = found.table.random(rng)?;
             if !volatile_only || entry.expiry().is_some() {
                 return Some(entry);
             }
         }
-        if let Some(entry) = found.table.iter().find(|entry| entry.expiry().is_some()) {
-            return Some(entry);
+        tries -= 1;
+        if tries == 0 {
+            break;
         }
     }
     None
 }
 
+/// The first entry that expires from a place on, all the way round, and the place behind it.
+fn search(shard: &Shard, db: usize, from: u64) -> (Option<&Entry>, u64) {
+    let (physical, hasher) = (shard.physical(db), shard.hasher());
+    let (start, mut order) = ((from >> ORDER_BITS) as usize, from & ((1 << ORDER_BITS) - 1));
+    // The slot where it starts comes up twice: from its middle on, and last from its begin.
+    for step in 0..=SLOTS {
+        let at = (start + step) % SLOTS;
+        let found =
+            Slot::new(at).and_then(|slot| shard.slot(slot)?.db(physical)).filter(|db| db.volatile > 0);
+        while let Some(db) = found {
+            let mut met = None;
+            order = db.table.scan(
+                order,
+                SEARCH_STEP,
+                |entry| hasher.hash(entry.key()),
+                |entry| {
+                    if met.is_none() && entry.expiry().is_some() {
+                        met = Some(entry);
+                    }
+                },
+            );
+            if met.is_some() {
+                // Others of the same stride are left for the next lap.
+                let next = if order == 0 { (at + 1) % SLOTS } else { at };
+                return (met, (next as u64) << ORDER_BITS | order);
+            }
+            if order == 0 {
+                break;
+            }
+        }
+        order = 0;
+    }
+    (None, 0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::keyspace::SetExpiry;
+    use crate::testing::Bench;
 
     #[test]
     fn idle_time_wraps() {
@@ -197,5 +273,112 @@ mod tests {
         let hot = decayed(clock, &settings, 0);
         assert!((100..200).contains(&hot), "{hot}");
         assert_eq!(decayed(clock, &settings, 10 * 60_000), hot - 10);
+    }
+
+    fn with<R>(bench: &mut Bench, run: impl FnOnce(&mut Keyspace<'_>) -> R) -> R {
+        let now_ms = bench.now_ms;
+        let settings = bench.settings.clone();
+        run(&mut Keyspace::one(&mut bench.shard, &settings, bench.db, now_ms))
+    }
+
+    /// 100 keys, `k0` .. `k99`, each used a second later than the one before it (under LFU: once more often), the
+    /// even ones volatile, those of greater number sooner.
+    fn filled(policy: EvictionPolicy) -> Bench {
+        let mut bench = Bench::new();
+        bench.settings.maxmemory_policy = policy;
+        bench.settings.lfu_log_factor = 0;
+        for i in 0..100 {
+            let key = format!("k{i}");
+            bench.now_ms += if policy.is_lfu() { 0 } else { 1_000 };
+            let expiry =
+                if i % 2 == 0 { SetExpiry::At(2_000_000_000_000 - i * 1_000) } else { SetExpiry::Clear };
+            with(&mut bench, |keyspace| {
+                keyspace.put_string(key.as_bytes(), b"v", expiry);
+                for _ in 0..i {
+                    keyspace.read(key.as_bytes());
+                }
+            });
+        }
+        bench
+    }
+
+    /// Evicts `n` keys; their numbers.
+    fn evicted(bench: &mut Bench, n: usize) -> Vec<i64> {
+        bench.events();
+        let (settings, mut pool) = (bench.settings.clone(), Pool::default());
+        for _ in 0..n {
+            assert!(with(bench, |keyspace| evict_one(keyspace, &mut pool, &settings)));
+        }
+        let gone = bench.events();
+        gone.iter().filter_map(|event| event.strip_prefix("evicted k")?.parse().ok()).collect()
+    }
+
+    #[test]
+    fn each_policy_gives_up_what_it_should() {
+        use EvictionPolicy::*;
+        for policy in
+            [AllKeysLru, VolatileLru, AllKeysLfu, VolatileLfu, VolatileTtl, AllKeysRandom, VolatileRandom]
+        {
+            let mut bench = filled(policy);
+            let gone = evicted(&mut bench, 20);
+            assert_eq!(gone.len(), 20, "{policy:?}");
+            assert_eq!(bench.shard.counts(0).keys, 80);
+            assert_eq!(bench.shard.stats.evicted, 20);
+            if policy.volatile_only() {
+                assert!(gone.iter().all(|n| n % 2 == 0), "{policy:?}: {gone:?}");
+            }
+            let mean = gone.iter().sum::<i64>() / 20;
+            let expected = match policy {
+                AllKeysLru | AllKeysLfu => 0..30,
+                VolatileLru | VolatileLfu => 0..35,
+                VolatileTtl => 65..100,
+                _ => 30..70,
+            };
+            assert!(expected.contains(&mean), "{policy:?}: {gone:?}");
+        }
+    }
+
+    #[test]
+    fn without_a_policy_or_a_candidate_nothing_goes() {
+        let mut bench = filled(EvictionPolicy::NoEviction);
+        let settings = bench.settings.clone();
+        assert!(!with(&mut bench, |keyspace| evict_one(keyspace, &mut Pool::default(), &settings)));
+        let settings = Settings { maxmemory_policy: EvictionPolicy::VolatileLru, ..settings };
+        let mut pool = Pool::default();
+        for _ in 0..50 {
+            assert!(with(&mut bench, |keyspace| evict_one(keyspace, &mut pool, &settings)));
+        }
+        assert!(!with(&mut bench, |keyspace| evict_one(keyspace, &mut pool, &settings)));
+        assert_eq!(bench.shard.counts(0), crate::keyspace::Counts { keys: 50, volatile: 0 });
+    }
+
+    #[test]
+    fn rare_volatile_keys_among_many_are_all_found() {
+        let mut bench = Bench::new();
+        bench.settings.maxmemory_policy = EvictionPolicy::VolatileRandom;
+        for i in 0..20_000 {
+            let expiry = if i % 5_000 == 0 { SetExpiry::At(2_000_000_000_000) } else { SetExpiry::Clear };
+            with(&mut bench, |keyspace| {
+                keyspace.put_string(format!("{{giant}}{i}").as_bytes(), b"v", expiry);
+            });
+        }
+        let (settings, mut pool) = (bench.settings.clone(), Pool::default());
+        for _ in 0..4 {
+            assert!(with(&mut bench, |keyspace| evict_one(keyspace, &mut pool, &settings)));
+        }
+        assert!(!with(&mut bench, |keyspace| evict_one(keyspace, &mut pool, &settings)));
+        assert_eq!(bench.shard.counts(0).keys, 19_996);
+    }
+
+    #[test]
+    fn what_has_expired_goes_as_such() {
+        let mut bench = Bench::new();
+        bench.settings.maxmemory_policy = EvictionPolicy::VolatileTtl;
+        with(&mut bench, |keyspace| keyspace.put_string(b"k", b"v", SetExpiry::At(1_700_000_000_001)));
+        bench.now_ms += 1;
+        let settings = bench.settings.clone();
+        assert!(with(&mut bench, |keyspace| evict_one(keyspace, &mut Pool::default(), &settings)));
+        assert_eq!((bench.shard.stats.expired, bench.shard.stats.evicted), (1, 0));
+        assert_eq!(bench.effects(), ["0: UNLINK k"]);
     }
 }

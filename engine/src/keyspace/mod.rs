@@ -6,6 +6,7 @@
 //! | `value`    | values as commands see them                                               |
 //! | `shard`    | the slots of one core                                                     |
 //! | `access`   | lookups and changes, typed: what commands call                            |
+//! | `whole`    | changes of whole keys and databases: rename, copy, flush, swap            |
 //! | `expire`   | active expiry                                                             |
 //! | `evict`    | eviction                                                                  |
 //! | `scan`     | cursors over all slots                                                    |
@@ -24,7 +25,8 @@ pub mod scan;
 pub mod shard;
 pub mod value;
 pub mod waiting;
+mod whole;
 
 pub use access::{Keyspace, SetExpiry, ShardList};
-pub use shard::{Counts, Shard, Stats};
+pub use shard::{Counts, Garbage, Shard, Stats};
 pub use value::{KeyType, StrRef, Value, ValueMut, ValueRef};

@@ -70,3 +70,117 @@ pub fn random<'k>(keyspace: &'k Keyspace<'_>, rng: &mut Rng) -> Option<&'k Entry
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keyspace::{SetExpiry, Shard};
+    use crate::settings::Settings;
+    use crate::testing::Bench;
+    use std::collections::HashMap;
+
+    fn put(shard: &mut Shard, key: &str) {
+        Keyspace::one(shard, &Settings::default(), 0, 0).put_string(key.as_bytes(), b"v", SetExpiry::Clear);
+    }
+
+    fn remove(shard: &mut Shard, key: &str) {
+        Keyspace::one(shard, &Settings::default(), 0, 0).remove(key.as_bytes());
+    }
+
+    /// One whole scan; `between` runs after each step. How often each key came up.
+    fn scan(
+        shard: &mut Shard,
+        count: usize,
+        mut between: impl FnMut(&mut Shard, usize),
+    ) -> HashMap<String, usize> {
+        let (mut seen, mut cursor) = (HashMap::new(), 0);
+        for n in 0.. {
+            let settings = Settings::default();
+            cursor = step(&Keyspace::one(shard, &settings, 0, 0), cursor, count, |entry| {
+                *seen.entry(String::from_utf8_lossy(entry.key()).into_owned()).or_default() += 1;
+            });
+            between(shard, n);
+            if cursor == 0 {
+                break;
+            }
+        }
+        seen
+    }
+
+    #[test]
+    fn what_stays_is_seen_once_while_all_else_changes() {
+        for count in [1, 10, 333] {
+            let mut shard = Bench::new().shard;
+            let stay: Vec<String> =
+                (0..700).flat_map(|i| [format!("key{i}"), format!("{{giant}}{i}")]).collect();
+            for key in &stay {
+                put(&mut shard, key);
+            }
+            let seen = scan(&mut shard, count, |shard, n| {
+                // Grows for a while, then shrinks back; in one slot above all.
+                for i in 0..20 {
+                    if n < 150 {
+                        put(shard, &format!("{{giant}}new{}", n * 20 + i));
+                        put(shard, &format!("new{}", n * 20 + i));
+                    } else if n < 300 {
+                        remove(shard, &format!("{{giant}}new{}", (n - 150) * 20 + i));
+                        remove(shard, &format!("new{}", (n - 150) * 20 + i));
+                    }
+                }
+            });
+            for key in &stay {
+                assert_eq!(seen.get(key), Some(&1), "{key} with COUNT {count}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_step_is_about_as_long_as_asked_for() {
+        let mut shard = Bench::new().shard;
+        for i in 0..5_000 {
+            put(&mut shard, &format!("{{giant}}{i}"));
+            put(&mut shard, &format!("k{i}"));
+        }
+        let settings = Settings::default();
+        let keyspace = Keyspace::one(&mut shard, &settings, 0, 0);
+        let mut cursor = 0;
+        loop {
+            let mut emitted = 0;
+            cursor = step(&keyspace, cursor, 10, |_| emitted += 1);
+            if cursor == 0 {
+                break;
+            }
+            assert!((10..=12).contains(&emitted), "{emitted}");
+        }
+        assert_eq!(all(&keyspace).count(), 10_000);
+    }
+
+    #[test]
+    fn a_strange_cursor_does_no_harm() {
+        let mut shard = Bench::new().shard;
+        put(&mut shard, "k");
+        let settings = Settings::default();
+        let keyspace = Keyspace::one(&mut shard, &settings, 0, 0);
+        for cursor in [1, u64::MAX, 1 << 62, (1 << 62) - 1, 1 << 48, (1 << 48) - 1] {
+            step(&keyspace, cursor, 10, |_| ());
+        }
+    }
+
+    #[test]
+    fn random_picks_follow_the_number_of_keys() {
+        let mut shard = Bench::new().shard;
+        for i in 0..50 {
+            put(&mut shard, &format!("{{giant}}{i}"));
+            put(&mut shard, &format!("k{i}"));
+        }
+        let settings = Settings::default();
+        let keyspace = Keyspace::one(&mut shard, &settings, 0, 0);
+        let mut rng = Rng::seeded(1);
+        let mut counts: HashMap<&[u8], i32> = HashMap::new();
+        for _ in 0..10_000 {
+            *counts.entry(random(&keyspace, &mut rng).unwrap().key()).or_default() += 1;
+        }
+        assert_eq!(counts.len(), 100);
+        assert!(counts.values().all(|n| (50..160).contains(n)), "{counts:?}");
+    }
+}

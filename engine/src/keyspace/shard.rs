@@ -110,8 +110,45 @@ pub struct Shard {
     pub ready: Vec<ReadyKey>,
     /// Collects effects.
     pub effects: Effects,
+    /// What was removed but is costly to free: whoever holds the shard takes it and frees it elsewhere.
+    pub garbage: Vec<Garbage>,
     /// Where the active expiry goes on.
-    pub(super) expire_at: usize,
+    pub(super) expire_walk: Walk,
+}
+
+/// Something that takes long to free.
+#[derive(Debug)]
+pub enum Garbage {
+    /// A key with a large collection.
+    Entry(Entry),
+    /// All keys of a slot in one database.
+    Table(SplitTable<Entry>),
+}
+
+/// Where the active expiry stands: before a database of a slot, or in the middle of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Walk {
+    /// The slot by its number; `SLOTS` and more mean the start.
+    pub slot: usize,
+    /// The logical database.
+    pub db: usize,
+    /// Set in the middle of a table: what the walk through it has seen so far.
+    pub inside: Option<Inside>,
+}
+
+/// The part of a table that the active expiry has been through.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Inside {
+    /// Which table of the slot this is.
+    pub physical: usize,
+    /// Where the scan of the table goes on.
+    pub cursor: u64,
+    /// When the first of the entries passed is due, and of those that became volatile meanwhile.
+    pub next_ms: i64,
+    /// Entries that expire or have fields that do.
+    pub volatile: usize,
+    /// How many of them were due.
+    pub due: usize,
 }
 
 impl Shard {
@@ -129,7 +166,8 @@ impl Shard {
             events: Vec::new(),
             ready: Vec::new(),
             effects: Effects::default(),
-            expire_at: 0,
+            garbage: Vec::new(),
+            expire_walk: Walk::default(),
         }
     }
 
@@ -204,6 +242,7 @@ impl Shard {
     /// Gives a slot away: the other half of [`put_slot`](Self::put_slot). O(1).
     pub fn take_slot(&mut self, slot: Slot) -> Option<Box<SlotData>> {
         self.owned[slot.index()] = false;
+        self.leave_walk(slot);
         let data = self.slots[slot.index()].take()?;
         self.count(&data, |count, n| *count -= n);
         Some(data)
@@ -212,6 +251,7 @@ impl Shard {
     /// Owns a slot from now on, with what it held at its owner before. O(1).
     pub fn put_slot(&mut self, slot: Slot, data: Option<Box<SlotData>>) {
         self.owned[slot.index()] = true;
+        self.leave_walk(slot);
         if let Some(data) = &data {
             self.count(data, |count, n| *count += n);
         }
@@ -222,6 +262,9 @@ impl Shard {
     pub fn take_db(&mut self, db: usize) -> Vec<SplitTable<Entry>> {
         let physical = self.physical(db);
         let mut taken = Vec::new();
+        if self.counts(db).keys == 0 {
+            return taken;
+        }
         for data in self.slots.iter_mut().flatten() {
             if data.db(physical).is_some_and(|db| !db.table.is_empty()) {
                 taken.push(std::mem::take(data.db_mut(physical)).table);
@@ -248,6 +291,14 @@ impl Shard {
         db.volatile = db.volatile.wrapping_add_signed(change);
         if change > 0 {
             db.due_ms = if db.volatile == 1 { due_ms } else { db.due_ms.min(due_ms) };
+            self.expire_walk.note(slot, physical, due_ms);
+        }
+    }
+
+    /// The walk of the active expiry through a table ends when its slot comes or goes: it starts anew there.
+    fn leave_walk(&mut self, slot: Slot) {
+        if self.expire_walk.slot == slot.index() {
+            self.expire_walk.inside = None;
         }
     }
 
@@ -257,6 +308,18 @@ impl Shard {
                 change(&mut counts.keys, db.table.len());
                 change(&mut counts.volatile, db.volatile);
             }
+        }
+    }
+}
+
+impl Walk {
+    /// An entry became volatile: the walk may have been past its place already.
+    fn note(&mut self, slot: Slot, physical: usize, due_ms: i64) {
+        if self.slot == slot.index()
+            && let Some(inside) = &mut self.inside
+            && inside.physical == physical
+        {
+            inside.next_ms = inside.next_ms.min(due_ms);
         }
     }
 }
