@@ -75,6 +75,11 @@ pub const DIFFERENCES: &[Difference] = &[
         },
     },
     Difference {
+        reason: "7.2: SPOP with a count takes from a listpack in place, where 7.0 builds a new set of what is \
+                 left, which may be an intset",
+        applies: |words, left, right| encodings(words, left, right, "listpack", "intset"),
+    },
+    Difference {
         reason: "7.4: a cursor must be plain digits, and is looked at before everything else",
         applies: |words, left, _| {
             let cursor_at = if is(words, 0, "SCAN") { 1 } else { 2 };
