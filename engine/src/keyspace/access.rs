@@ -832,7 +832,8 @@ pub(super) fn is_volatile(entry: &Entry) -> bool {
 /// When the active expiry has to look at this entry first.
 pub(super) fn due_of(entry: &Entry) -> i64 {
     let fields = match entry.value() {
-        ValueRef::Hash(hash) => hash.next_expiry(),
+        // A field is there until its deadline has passed, a key until its time has come.
+        ValueRef::Hash(hash) => hash.next_expiry().map(|at| at.saturating_add(1)),
         _ => None,
     };
     entry.expiry().into_iter().chain(fields).min().unwrap_or(i64::MAX)
