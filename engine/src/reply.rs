@@ -16,6 +16,7 @@
 
 use crate::error::CommandError;
 use crate::number::format_f64;
+use crate::types::listpack::LpEntry;
 
 /// What a command function answers, for replies of one element; anything longer is written to [`Out`].
 #[derive(Debug, Clone, PartialEq)]
@@ -182,6 +183,15 @@ impl Out {
     #[inline]
     pub fn bulk_integer(&mut self, n: i64) {
         self.bulk(itoa::Buffer::new().format(n).as_bytes());
+    }
+
+    /// An element of a collection as a bulk string, however the collection keeps it.
+    #[inline]
+    pub fn entry(&mut self, entry: LpEntry<'_>) {
+        match entry {
+            LpEntry::Int(n) => self.bulk_integer(n),
+            LpEntry::Str(bytes) => self.bulk(bytes),
+        }
     }
 
     /// The null bulk string.

@@ -3,6 +3,8 @@
 //! A new command touches its family's file; a new family adds one line to [`FAMILIES`].
 
 mod expiry_args;
+mod scan_options;
+mod sets;
 mod strings;
 #[allow(dead_code, reason = "the blocking commands come with their families")]
 mod timeout;
@@ -10,7 +12,11 @@ mod timeout;
 use crate::command::Command;
 
 /// The tables of all families.
-pub const FAMILIES: &[&[Command]] = &[strings::COMMANDS];
+#[rustfmt::skip]
+pub const FAMILIES: &[&[Command]] = &[
+    sets::COMMANDS,
+    strings::COMMANDS,
+];
 
 /// The rows of all commands that the engine runs.
 pub fn all() -> impl Iterator<Item = &'static Command> {
