@@ -25,6 +25,8 @@ pub struct Bench {
     pub db: usize,
     /// Whether replies are RESP3.
     pub resp3: bool,
+    /// Whether commands may block: false stands for MULTI and scripts.
+    pub may_block: bool,
     hasher: Hasher,
 }
 
@@ -41,7 +43,7 @@ impl Bench {
         let mut shard = Shard::whole(16, hasher.clone(), 42);
         shard.effects = crate::effects::Effects::new(true);
         let settings = Settings { notify: u32::MAX, ..Settings::default() };
-        Self { shard, settings, now_ms: 1_700_000_000_000, db: 0, resp3: false, hasher }
+        Self { shard, settings, now_ms: 1_700_000_000_000, db: 0, resp3: false, may_block: true, hasher }
     }
 
     /// Runs a command given as its arguments; the raw reply.
@@ -57,7 +59,7 @@ impl Bench {
             settings: &self.settings,
             hasher: &self.hasher,
             rng: Rng::seeded(7),
-            caller: Caller { may_block: true, ..Caller::default() },
+            caller: Caller { may_block: self.may_block, ..Caller::default() },
         };
         let outcome = execute(&mut ctx, command, args);
         if let crate::execute::Outcome::Blocked { .. } = outcome {
