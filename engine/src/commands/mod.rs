@@ -2,7 +2,9 @@
 //!
 //! A new command touches its family's file; a new family adds one line to [`FAMILIES`].
 
+mod bitmaps;
 mod expiry_args;
+mod hyperloglogs;
 mod scan_options;
 mod sets;
 mod strings;
@@ -14,6 +16,8 @@ use crate::command::Command;
 /// The tables of all families.
 #[rustfmt::skip]
 pub const FAMILIES: &[&[Command]] = &[
+    bitmaps::COMMANDS,
+    hyperloglogs::COMMANDS,
     sets::COMMANDS,
     strings::COMMANDS,
 ];

@@ -693,11 +693,7 @@ fn store(ctx: &mut Context<'_>, key: &[u8], result: Set, event: &'static str) ->
         }
         return Ok(Reply::Integer(0));
     }
-    let new = !ctx.keyspace.exists(key);
     ctx.keyspace.put(key, Value::Set(Box::new(result)), None);
-    if new {
-        ctx.keyspace.notify(Class::New, "new", key);
-    }
     ctx.keyspace.modified(key);
     ctx.keyspace.notify(Class::Set, event, key);
     Ok(n.into())

@@ -12,6 +12,7 @@ use crate::keyspace::notify::Class;
 use crate::keyspace::{SetExpiry, StrRef, Value, ValueRef};
 use crate::number::{LongDouble, parse_i64};
 use crate::reply::{Out, Reply};
+use crate::types::lcs;
 use smallvec::SmallVec;
 
 pub(super) const COMMANDS: &[Command] = &[
@@ -170,6 +171,19 @@ pub(super) const COMMANDS: &[Command] = &[
         complexity: "O(1)",
         summary: "Adds a float to the number at a key, which counts as 0 when absent.",
         run: Run::Keys(incrbyfloat),
+        ..Command::BASE
+    },
+    Command {
+        name: "LCS",
+        arity: Arity::AtLeast(3),
+        flags: &[ReadOnly],
+        acl: &[Category::String],
+        keys: &[keys(1, 1, 1, &[Ro, Access])],
+        group: Group::String,
+        since: "7.0.0",
+        complexity: "O(n*m) for strings of n and m bytes",
+        summary: "Finds the longest common subsequence of two strings.",
+        run: Run::Keys(lcs),
         ..Command::BASE
     },
     Command {
@@ -385,6 +399,98 @@ fn write_string(out: &mut Out, text: StrRef<'_>) {
         StrRef::Int(n) => out.bulk_integer(n),
         StrRef::Embedded(bytes) | StrRef::Raw(bytes) => out.bulk(bytes),
     }
+}
+
+/// What LCS answers.
+struct LcsOptions {
+    len: bool,
+    idx: bool,
+    match_len_min: usize,
+    with_match_len: bool,
+}
+
+impl LcsOptions {
+    fn read(mut args: Args<'_>) -> Result<Self, CommandError> {
+        let mut options = Self { len: false, idx: false, match_len_min: 0, with_match_len: false };
+        args.seek(3);
+        while args.left() > 0 {
+            if args.word("IDX") {
+                options.idx = true;
+            } else if args.word("LEN") {
+                options.len = true;
+            } else if args.word("WITHMATCHLEN") {
+                options.with_match_len = true;
+            } else if args.word("MINMATCHLEN") {
+                options.match_len_min = usize::try_from(args.integer()?).unwrap_or(0);
+            } else {
+                return Err(CommandError::Syntax);
+            }
+        }
+        if options.len && options.idx {
+            return Err(CommandError::text(
+                "ERR If you want both the length and indexes, please just use IDX.",
+            ));
+        }
+        Ok(options)
+    }
+}
+
+fn lcs(ctx: &mut Context<'_>, args: Args<'_>) -> Result<Reply, CommandError> {
+    const NOT_STRINGS: CommandError = CommandError::text("ERR The specified keys must contain string values");
+    const TOO_LONG: CommandError = CommandError::text("ERR String too long for LCS");
+    const TOO_MUCH: CommandError =
+        CommandError::text("ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len");
+    const NO_MEMORY: CommandError =
+        CommandError::text("ERR Insufficient memory, failed allocating transient memory for LCS");
+    let keys = [args.get(1), args.get(2)];
+    for key in keys {
+        // Counts the lookup; the values are borrowed together below.
+        let _ = ctx.keyspace.read(key);
+    }
+    let mut digits = [itoa::Buffer::new(), itoa::Buffer::new()];
+    let [a_digits, b_digits] = &mut digits;
+    let text = |key: &[u8]| match ctx.keyspace.peek(key) {
+        None => Ok(StrRef::Embedded(b"")),
+        Some(ValueRef::Str(text)) => Ok(text),
+        Some(_) => Err(NOT_STRINGS),
+    };
+    let (a, b) = (text(keys[0])?.bytes(a_digits), text(keys[1])?.bytes(b_digits));
+    let options = LcsOptions::read(args)?;
+    if a.len().max(b.len()) >= u32::MAX as usize - 1 {
+        return Err(TOO_LONG);
+    }
+    if lcs::table_bytes(a.len(), b.len()) > ctx.settings.proto_max_bulk_len {
+        return Err(TOO_MUCH);
+    }
+    if options.idx {
+        write_matches(ctx.out, &lcs::matches(a, b).map_err(|_| NO_MEMORY)?, &options);
+        Ok(Reply::Written)
+    } else if options.len {
+        Ok(lcs::length(a, b).map_err(|_| NO_MEMORY)?.into())
+    } else {
+        ctx.out.bulk(&lcs::subsequence(a, b).map_err(|_| NO_MEMORY)?);
+        Ok(Reply::Written)
+    }
+}
+
+fn write_matches(out: &mut Out, matches: &[lcs::Match], options: &LcsOptions) {
+    let long_enough = |found: &&lcs::Match| found.len() >= options.match_len_min;
+    out.map(2);
+    out.bulk(b"matches");
+    out.array(matches.iter().filter(long_enough).count());
+    for found in matches.iter().filter(long_enough) {
+        out.array(2 + usize::from(options.with_match_len));
+        for range in [&found.a, &found.b] {
+            out.array(2);
+            out.integer(range.start as i64);
+            out.integer(range.end as i64 - 1);
+        }
+        if options.with_match_len {
+            out.integer(found.len() as i64);
+        }
+    }
+    out.bulk(b"len");
+    out.integer(matches.iter().map(lcs::Match::len).sum::<usize>() as i64);
 }
 
 // ---- SET and its kin ---------------------------------------------------------------------------------------
@@ -773,22 +879,16 @@ fn setrange(ctx: &mut Context<'_>, mut args: Args<'_>) -> Result<Reply, CommandE
     let Ok(offset) = usize::try_from(offset) else {
         return Err(CommandError::text("ERR offset is out of range"));
     };
-    let there = ctx.keyspace.exists(key);
+    let len = match ctx.keyspace.exists(key).then(|| ctx.keyspace.peek(key)).flatten() {
+        None => 0,
+        Some(ValueRef::Str(text)) => text.len(),
+        Some(_) => return Err(CommandError::WrongType),
+    };
     if value.is_empty() {
-        return match ctx.keyspace.peek(key) {
-            None => Ok(Reply::Integer(0)),
-            Some(ValueRef::Str(text)) => Ok(text.len().into()),
-            Some(_) => Err(CommandError::WrongType),
-        };
-    }
-    if there && !matches!(ctx.keyspace.peek(key), Some(ValueRef::Str(_))) {
-        return Err(CommandError::WrongType);
+        return Ok(len.into());
     }
     let end = check_len(offset, value.len(), ctx.settings.proto_max_bulk_len)?;
-    if !there {
-        ctx.keyspace.put_string(key, b"", SetExpiry::Clear);
-    }
-    let Some(text) = ctx.keyspace.string_mut(key)? else { return Err(CommandError::NoSuchKey) };
+    let text = ctx.keyspace.string_or_new(key)?;
     if text.len() < end {
         text.resize(end, 0);
     }
@@ -1081,6 +1181,34 @@ mod tests {
         check("SET k 1234; GETRANGE k 1 2", "\"23\"");
         check("GETRANGE k 0 1", "\"\"");
         check("GETRANGE k 0 x", NOT_INTEGER);
+    }
+
+    #[test]
+    fn longest_common_subsequence() {
+        let with = |rest: &str| format!("MSET a ohmytext b mynewtext; LCS a b {rest}");
+        check(&with(""), "\"mytext\"");
+        check(&with("LEN"), "6");
+        check(&with("IDX"), "[\"matches\" [[[4 7] [5 8]] [[2 3] [0 1]]] \"len\" 6]");
+        check(&with("IDX MINMATCHLEN 4 WITHMATCHLEN"), "[\"matches\" [[[4 7] [5 8] 4]] \"len\" 6]");
+        check3(&with("IDX MINMATCHLEN 5"), "{\"matches\": [], \"len\": 6}");
+        check(
+            &with("IDX MINMATCHLEN -1 LEN"),
+            "-ERR If you want both the length and indexes, please just use IDX.",
+        );
+        check(&with("MINMATCHLEN"), SYNTAX);
+        check(&with("MINMATCHLEN x"), NOT_INTEGER);
+        check("LCS a b", "\"\"");
+        check("LCS a b LEN", "0");
+        check("MSET a 123 b 23; LCS a b", "\"23\"");
+        check("SET a 1; LCS a a", "\"1\"");
+        assert_eq!(with_list("LCS l b FOO"), "-ERR The specified keys must contain string values");
+        let mut bench = Bench::new();
+        bench.settings.proto_max_bulk_len = 100;
+        bench.run("MSET a aaaa b bbbb");
+        let refused = "-ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len";
+        assert_eq!(bench.run("LCS a b"), "\"\"");
+        bench.run("SET a aaaaa");
+        assert_eq!(bench.run("LCS a b"), refused);
     }
 
     #[test]

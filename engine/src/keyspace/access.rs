@@ -350,6 +350,25 @@ impl<'a> Keyspace<'a> {
         }
     }
 
+    /// The string at a key, to change in place; an empty one is made when there is none.
+    pub fn string_or_new(&mut self, key: &[u8]) -> Result<&mut Vec<u8>, CommandError> {
+        let found = match self.find(key) {
+            Some(found) => Some(found),
+            None => {
+                let clock = self.fresh_clock();
+                self.put_entry(key, None, Entry::string(key, b"", None, clock));
+                self.find(key)
+            }
+        };
+        match found.and_then(|found| self.used(found)) {
+            Some(entry) if matches!(entry.value(), ValueRef::Str(_)) => match entry.value_mut() {
+                ValueMut::Str(text) => Ok(text),
+                _ => Err(CommandError::WrongType),
+            },
+            _ => Err(CommandError::WrongType),
+        }
+    }
+
     /// The list at a key, made when there is none.
     pub fn list_or_new(&mut self, key: &[u8]) -> Result<&mut List, CommandError> {
         match self.value_or_new(key, || Value::List(Box::default()))? {
@@ -453,7 +472,7 @@ impl<'a> Keyspace<'a> {
         self.put_string(key, itoa::Buffer::new().format(n).as_bytes(), expiry);
     }
 
-    /// Puts a value at a key, whatever was there.
+    /// Puts a value at a key, whatever was there. Here as everywhere, a key that comes to be raises its `new` event.
     pub fn put(&mut self, key: &[u8], value: Value, expiry: Option<i64>) {
         let found = self.find(key);
         let (clock, _) = self.clock_after_write(found);
