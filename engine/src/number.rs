@@ -209,6 +209,13 @@ pub fn parse_f64(text: &[u8]) -> Option<f64> {
     Some(value)
 }
 
+/// As [`parse_f64`], but a decimal number that is too large is infinite and one that is too small is zero, which
+/// is what plain `strtod` makes of them.
+pub fn parse_f64_or_limit(text: &[u8]) -> Option<f64> {
+    parse_f64(text)
+        .or_else(|| std::str::from_utf8(text).ok()?.parse().ok().filter(|value: &f64| !value.is_nan()))
+}
+
 /// Whether an infinite or zero value is what valid decimal `text` says, not what it was rounded to.
 fn in_range(text: &[u8], infinite: bool, zero: bool) -> bool {
     if infinite {

@@ -8,8 +8,8 @@ mod hyperloglogs;
 mod scan_options;
 mod sets;
 mod strings;
-#[allow(dead_code, reason = "the blocking commands come with their families")]
 mod timeout;
+mod zsets;
 
 use crate::command::Command;
 
@@ -20,6 +20,7 @@ pub const FAMILIES: &[&[Command]] = &[
     hyperloglogs::COMMANDS,
     sets::COMMANDS,
     strings::COMMANDS,
+    zsets::COMMANDS,
 ];
 
 /// The rows of all commands that the engine runs.

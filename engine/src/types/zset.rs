@@ -286,6 +286,14 @@ impl ZSet {
         self.ranked(hasher).insert(member, score)
     }
 
+    /// Says that `adding` members, the longest of which has `longest` bytes, are about to be added: a compact set
+    /// that cannot hold even these alone is converted at once, not member by member.
+    pub fn expect(&mut self, adding: usize, longest: usize, limits: &ZSetLimits, hasher: &Hasher) {
+        if adding > limits.listpack_entries || longest > limits.listpack_value {
+            self.ranked(hasher);
+        }
+    }
+
     /// Removes a member; returns its score. O(log n).
     pub fn remove(&mut self, member: &[u8]) -> Option<f64> {
         match &mut self.repr {
