@@ -268,6 +268,15 @@ impl Out {
         self.crlf();
     }
 
+    /// What `HELP` of a container command answers: a line about the usage, `lines`, and a word about HELP itself.
+    pub fn help(&mut self, container: &str, lines: &[&str]) {
+        self.array(lines.len() + 3);
+        self.status(&format!("{container} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"));
+        lines.iter().for_each(|line| self.status(line));
+        self.status("HELP");
+        self.status("    Print this help.");
+    }
+
     /// A big number from its digits, or a bulk string in RESP2.
     pub fn big_number(&mut self, digits: &str) {
         if !self.resp3 {

@@ -7,10 +7,12 @@ use crate::context::{Caller, Context};
 use crate::effects::Effect;
 use crate::execute::execute;
 use crate::hash::Hasher;
+use crate::keyspace::waiting::WatchFlag;
 use crate::keyspace::{Keyspace, Shard, Value};
 use crate::random::Rng;
 use crate::reply::Out;
 use crate::settings::Settings;
+use std::sync::Arc;
 
 /// One shard that owns everything, with a clock that stands still until it is moved.
 #[derive(Debug)]
@@ -84,6 +86,18 @@ impl Bench {
     /// Puts a value that is not a string (a list of nothing) at a key.
     pub fn other_type(&mut self, key: &str) {
         self.keyspace().put(key.as_bytes(), Value::List(Box::default()), None);
+    }
+
+    /// Puts a value at a key.
+    pub fn put(&mut self, key: &str, value: Value) {
+        self.keyspace().put(key.as_bytes(), value, None);
+    }
+
+    /// Watches a key.
+    pub fn watch(&mut self, key: &str) -> Arc<WatchFlag> {
+        let flag = Arc::new(WatchFlag::default());
+        self.keyspace().watch(key.as_bytes(), &flag);
+        flag
     }
 
     fn keyspace(&mut self) -> Keyspace<'_> {

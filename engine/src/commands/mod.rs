@@ -5,6 +5,7 @@
 mod bitmaps;
 mod expiry_args;
 mod hyperloglogs;
+mod keys;
 mod scan_options;
 mod sets;
 mod strings;
@@ -18,6 +19,7 @@ use crate::command::Command;
 pub const FAMILIES: &[&[Command]] = &[
     bitmaps::COMMANDS,
     hyperloglogs::COMMANDS,
+    keys::COMMANDS,
     sets::COMMANDS,
     strings::COMMANDS,
     zsets::COMMANDS,

@@ -46,9 +46,10 @@ pub fn step<'k>(
     0
 }
 
-/// All entries of the current database, expired ones too. All shards must be held.
-pub fn all<'k>(keyspace: &'k Keyspace<'_>) -> impl Iterator<Item = &'k Entry> {
-    Slot::all().flat_map(move |slot| {
+/// All entries of the current database, or of one slot in it; expired ones too. All shards must be held.
+pub fn all<'k>(keyspace: &'k Keyspace<'_>, only: Option<Slot>) -> impl Iterator<Item = &'k Entry> {
+    let (from, to) = only.map_or((0, SLOTS), |slot| (slot.index(), slot.index() + 1));
+    (from..to).filter_map(Slot::new).flat_map(move |slot| {
         let shard = keyspace.shard(slot);
         let db = shard.slot(slot).and_then(|data| data.db(shard.physical(keyspace.db())));
         db.into_iter().flat_map(|db| db.table.iter())
@@ -152,7 +153,7 @@ mod tests {
             }
             assert!((10..=12).contains(&emitted), "{emitted}");
         }
-        assert_eq!(all(&keyspace).count(), 10_000);
+        assert_eq!(all(&keyspace, None).count(), 10_000);
     }
 
     #[test]
