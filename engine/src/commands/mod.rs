@@ -8,6 +8,7 @@ mod hyperloglogs;
 mod keys;
 mod scan_options;
 mod sets;
+mod sort;
 mod strings;
 mod timeout;
 mod zsets;
@@ -21,6 +22,7 @@ pub const FAMILIES: &[&[Command]] = &[
     hyperloglogs::COMMANDS,
     keys::COMMANDS,
     sets::COMMANDS,
+    sort::COMMANDS,
     strings::COMMANDS,
     zsets::COMMANDS,
 ];
