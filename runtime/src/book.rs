@@ -114,6 +114,8 @@ impl CommandStats {
 #[derive(Clone, Debug, Default)]
 pub struct Book {
     commands: Vec<CommandStats>,
+    /// Error replies by their code.
+    errors: std::collections::HashMap<String, u64>,
     /// Commands that the core's baton was taken for by connections of another core.
     pub borrowed: u64,
     /// Commands that came through the inbox.
@@ -128,6 +130,24 @@ impl Book {
             self.commands.resize_with(id + 1, CommandStats::default);
         }
         &mut self.commands[id]
+    }
+
+    /// Counts an error reply (`-CODE text`) by its code.
+    #[cold]
+    pub fn note_error(&mut self, reply: &[u8]) {
+        /// More codes than this can only be made up by clients.
+        const CODES_MAX: usize = 128;
+        let code = reply.strip_prefix(b"-").unwrap_or(reply);
+        let end = code.iter().position(|b| b" \r\n".contains(b)).unwrap_or(code.len());
+        let code = String::from_utf8_lossy(&code[..end]).into_owned();
+        if self.errors.len() < CODES_MAX || self.errors.contains_key(&code) {
+            *self.errors.entry(code).or_default() += 1;
+        }
+    }
+
+    /// Error replies by their code.
+    pub fn errors(&self) -> &std::collections::HashMap<String, u64> {
+        &self.errors
     }
 
     /// All figures, by the number of the command.

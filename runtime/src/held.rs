@@ -1,14 +1,15 @@
 //! Several batons held at once: commands over several cores, transactions, and whatever looks at all shards.
 
 use crate::baton::Holding;
-use crate::blocked;
+use crate::blocked::{self, Shards};
 use crate::node::{CoreState, Cores, Node};
 use crate::registry::Registered;
 use baton_engine::command::Flag;
 use baton_engine::context::{Caller, Context};
 use baton_engine::error::CommandError;
 use baton_engine::execute::{Outcome, arity_error, execute_fn};
-use baton_engine::keyspace::{Keyspace, Shard};
+use baton_engine::keyspace::waiting::Waiter;
+use baton_engine::keyspace::{Keyspace, ShardList};
 use baton_engine::random::Rng;
 use baton_engine::reply::Out;
 use baton_engine::settings::Settings;
@@ -37,6 +38,27 @@ pub struct Who {
     pub no_touch: bool,
     /// For the slow log.
     pub identity: Arc<dyn Identity>,
+}
+
+/// A client that waits.
+#[derive(Clone, Debug)]
+pub struct Blocked {
+    waiter: Arc<Waiter>,
+    /// When it gives up, in Unix milliseconds; `None` never.
+    pub until_ms: Option<i64>,
+}
+
+impl Blocked {
+    /// Ends the wait: time over, CLIENT UNBLOCK, or the client is gone. False when the command is just being served:
+    /// its answer is on the way.
+    pub fn cancel(&self, node: &Arc<Node>) -> bool {
+        if !self.waiter.cancel() {
+            return false;
+        }
+        let mut held = node.hold(|node| blocked::cores_of(node, &self.waiter));
+        held.with_keyspace(self.waiter.db, |keyspace| keyspace.stop_waiting(&self.waiter));
+        true
+    }
 }
 
 /// Batons that are held, in ascending order of their cores.
@@ -87,12 +109,15 @@ impl<'n> Held<'n> {
     /// Works on the key space of the held shards.
     pub fn with_keyspace<R>(&mut self, db: usize, work: impl FnOnce(&mut Keyspace<'_>) -> R) -> R {
         let (settings, now_ms) = (self.settings.clone(), self.now_ms);
-        let mut shards: SmallVec<[&mut Shard; 8]> =
-            self.states.iter_mut().map(|state| &mut state.shard).collect();
-        match &mut shards[..] {
-            [shard] => work(&mut Keyspace::one(shard, &settings, db, now_ms)),
-            shards => work(&mut Keyspace::many(shards, &settings, db, now_ms)),
+        match &mut self.states[..] {
+            [state] => work(&mut Keyspace::one(&mut state.shard, &settings, db, now_ms)),
+            states => work(&mut Keyspace::many(&mut Shards(states), &settings, db, now_ms)),
         }
+    }
+
+    /// Works on the held shards as a list.
+    pub(crate) fn with_list<R>(&mut self, work: impl FnOnce(&mut dyn ShardList) -> R) -> R {
+        work(&mut Shards(&mut self.states))
     }
 
     /// Runs one command of the engine. Whoever waits for what it changed is served by [`finish`](Self::finish).
@@ -126,24 +151,39 @@ impl<'n> Held<'n> {
         let start = node.clock.raw();
         let seed = self.states[0].shard.rng.next_u64();
         let caller = Caller { may_block, no_touch: who.no_touch, id: who.id };
-        let outcome = self.with_keyspace(who.db, |keyspace| {
-            keyspace.set_no_touch(who.no_touch);
-            let mut ctx = Context {
-                keyspace: reborrow(keyspace),
-                out,
-                settings: &settings,
-                hasher: node.hasher(),
-                rng: Rng::seeded(seed),
-                caller,
-            };
-            execute_fn(&mut ctx, run, args)
-        });
+        let written = out.len();
+        let mut shards = Shards(&mut self.states);
+        let mut keyspace = Keyspace::many(&mut shards, &settings, who.db, self.now_ms);
+        keyspace.set_no_touch(who.no_touch);
+        let (hasher, rng) = (node.hasher(), Rng::seeded(seed));
+        let mut ctx = Context { keyspace, out: &mut *out, settings: &settings, hasher, rng, caller };
+        let outcome = execute_fn(&mut ctx, run, args);
+        if outcome == Outcome::Refused {
+            let reply = &out.as_bytes()[written..];
+            self.states[0].book.note_error(reply);
+        }
         let ns = node.clock.delta_as_nanos(start, node.clock.raw());
         account(node, &mut self.states[0], who, command, args, outcome, ns);
         for state in &mut self.states {
             node.publish_events(&mut state.shard, &settings);
         }
         outcome
+    }
+
+    /// Runs a blocking command; when it has to wait, whoever changes its keys will serve it and give the encoded
+    /// reply to `answer`.
+    pub fn run_blocking(
+        &mut self,
+        who: &Who,
+        command: &Registered,
+        args: &[&[u8]],
+        out: &mut Out,
+        answer: Box<dyn Fn(Vec<u8>) + Send + Sync>,
+    ) -> Option<Blocked> {
+        let Outcome::Blocked { until_ms } = self.run(who, command, args, true, out) else { return None };
+        let waiter = blocked::waiter(who, command, args, answer)?;
+        self.with_keyspace(who.db, |keyspace| keyspace.wait(&waiter));
+        Some(Blocked { waiter, until_ms })
     }
 
     /// Serves whoever waits for the keys that changed. Call it when a command or a whole transaction is over.

@@ -1,1 +1,31 @@
-//! x
+//! Baton: who owns which slot. Cores, batons, batches, and what all cores share.
+//!
+//! | file       | holds                                                                     |
+//! |------------|---------------------------------------------------------------------------|
+//! | `node`     | a node: its cores and what they share; moving slots between cores         |
+//! | `baton`    | the baton and its inbox                                                   |
+//! | `batch`    | commands grouped by core and run                                          |
+//! | `held`     | several batons at once: commands over several cores, transactions         |
+//! | `blocked`  | serving those who wait for a key                                          |
+//! | `slots`    | the slot map                                                              |
+//! | `pubsub`   | channels, patterns, keyspace notifications                                |
+//! | `registry` | every command by name                                                     |
+//! | `book`     | what commands cost                                                        |
+//! | `slowlog`  | commands that took long                                                   |
+//!
+//! Absent on purpose: parsing what clients send, configuration files, the command line, data structures.
+#![deny(missing_docs)]
+
+pub mod batch;
+mod baton;
+mod blocked;
+pub mod book;
+pub mod held;
+pub mod node;
+pub mod pubsub;
+pub mod registry;
+pub mod slots;
+pub mod slowlog;
+mod sync;
+
+pub use node::{Node, NodeOptions};

@@ -61,6 +61,7 @@ pub struct Node {
     pub slowlog: SlowLog,
     /// Reads the cycle counter of the processor: far cheaper than asking for the time.
     pub(crate) clock: quanta::Clock,
+    clock_start: u64,
     settings: ArcSwap<Settings>,
     hasher: Hasher,
     used_memory: fn() -> u64,
@@ -79,19 +80,22 @@ impl Node {
         let cores = options.cores.max(1);
         let slots = SlotMap::even(cores);
         let core = |core: usize| {
-            let mut shard = Shard::new(options.settings.databases, hasher.clone(), options.seed ^ core as u64);
+            let mut shard =
+                Shard::new(options.settings.databases, hasher.clone(), options.seed ^ core as u64);
             for slot in Slot::all().filter(|slot| slots.owner(*slot) == core) {
                 shard.put_slot(slot, None);
             }
             Baton::new(CoreState { shard, book: Book::default(), pool: Pool::default() })
         };
+        let clock = quanta::Clock::new();
         Arc::new(Self {
             batons: (0..cores).map(core).collect(),
             slots,
             registry: options.registry,
             pubsub: PubSub::default(),
             slowlog: SlowLog::default(),
-            clock: quanta::Clock::new(),
+            clock_start: clock.raw(),
+            clock,
             settings: ArcSwap::from_pointee(options.settings),
             hasher,
             used_memory: options.used_memory,
@@ -129,6 +133,11 @@ impl Node {
     /// The time in Unix milliseconds.
     pub fn now_ms(&self) -> i64 {
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+    }
+
+    /// Nanoseconds since the node was made, for measuring durations.
+    pub fn now_ns(&self) -> u64 {
+        self.clock.delta_as_nanos(self.clock_start, self.clock.raw())
     }
 
     /// Memory that the process uses, in bytes.
@@ -219,7 +228,12 @@ impl Node {
 
     /// Whether memory is over `maxmemory` even after eviction from the held state.
     #[inline]
-    pub(crate) fn over_limit(self: &Arc<Self>, state: &mut CoreState, settings: &Settings, core: usize) -> bool {
+    pub(crate) fn over_limit(
+        self: &Arc<Self>,
+        state: &mut CoreState,
+        settings: &Settings,
+        core: usize,
+    ) -> bool {
         if settings.maxmemory == 0 || self.used_memory() <= settings.maxmemory {
             return false;
         }

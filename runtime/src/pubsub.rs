@@ -157,8 +157,8 @@ impl PubSub {
     /// The names that have subscribers and match the pattern (all without one).
     pub fn active(&self, kind: Kind, pattern: Option<&[u8]>) -> Vec<Box<[u8]>> {
         let names = self.names(kind).read();
-        let matches = |name: &&Box<[u8]>| pattern.is_none_or(|pattern| glob_match(pattern, name, false));
-        names.keys().filter(matches).cloned().collect()
+        let matches = |name: &[u8]| pattern.is_none_or(|pattern| glob_match(pattern, name, false));
+        names.keys().filter(|name| matches(name)).cloned().collect()
     }
 
     /// How many subscribers a name has.

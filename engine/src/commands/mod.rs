@@ -8,7 +8,6 @@ mod hyperloglogs;
 mod keys;
 mod scan_options;
 mod sets;
-mod sort;
 mod strings;
 mod timeout;
 mod zsets;
@@ -22,7 +21,6 @@ pub const FAMILIES: &[&[Command]] = &[
     hyperloglogs::COMMANDS,
     keys::COMMANDS,
     sets::COMMANDS,
-    sort::COMMANDS,
     strings::COMMANDS,
     zsets::COMMANDS,
 ];

@@ -1,0 +1,294 @@
+//! Batches: what one read of a socket brought, grouped by core and run group by group.
+//!
+//! For each group: take the core's baton if it is free and run the group right here, whoever's core that is; if it is
+//! taken, send the group to the core's inbox, where it is run before the baton is let go. The replies are put back
+//! into the order of the commands.
+
+use crate::blocked;
+use crate::held::{Who, account};
+use crate::node::{CoreState, Node};
+use crate::registry::Registered;
+use baton_engine::command::Flag;
+use baton_engine::context::{Caller, Context};
+use baton_engine::error::CommandError;
+use baton_engine::execute::{Outcome, arity_error, execute_fn};
+use baton_engine::keyspace::Keyspace;
+use baton_engine::keyspace::waiting::Waiter;
+use baton_engine::random::Rng;
+use baton_engine::reply::Out;
+use baton_engine::settings::Settings;
+use baton_engine::slot::Slot;
+use smallvec::SmallVec;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use tokio::sync::oneshot;
+
+/// One command of a batch: it works on the data, on one slot only, and does not block.
+#[derive(Clone, Copy)]
+pub struct Call<'n, 'b> {
+    /// Which command.
+    pub command: &'n Registered,
+    /// Its arguments, the name first.
+    pub args: &'b [&'b [u8]],
+    /// The slot of its keys.
+    pub slot: Slot,
+}
+
+/// Replies of a group, one after the other, and where each ends.
+#[derive(Debug, Default)]
+struct Replies {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+/// A group on its way through another core's inbox.
+struct Sent {
+    /// The places of its commands in the batch.
+    places: Vec<u32>,
+    reply: oneshot::Receiver<Replies>,
+}
+
+/// A batch that is not answered yet.
+struct Open {
+    /// For every command: which of `buffers` has its reply, and where.
+    spans: Vec<Option<(u32, usize, usize)>>,
+    buffers: Vec<Vec<u8>>,
+    sent: Vec<Sent>,
+}
+
+impl Node {
+    /// Runs a batch for a connection of core `home` and appends the replies to `out`, in order.
+    pub async fn run_batch(
+        self: &Arc<Self>,
+        who: &Who,
+        home: usize,
+        calls: &[Call<'_, '_>],
+        out: &mut Vec<u8>,
+    ) {
+        let mut rest = calls;
+        while !rest.is_empty() {
+            let done = self.run_alone(who, home, rest, out);
+            rest = &rest[done..];
+            if done == 0 {
+                return self.run_grouped(who, home, rest, out).await;
+            }
+        }
+    }
+
+    /// The fast path: all commands belong to one core whose baton is free. Returns how many were run: all, or those
+    /// before the first whose slot has just moved, or none.
+    fn run_alone(
+        self: &Arc<Self>,
+        who: &Who,
+        home: usize,
+        calls: &[Call<'_, '_>],
+        out: &mut Vec<u8>,
+    ) -> usize {
+        let core = self.slots.owner(calls[0].slot);
+        if calls[1..].iter().any(|call| self.slots.owner(call.slot) != core) {
+            return 0;
+        }
+        let Some(mut state) = self.baton(core).try_take() else { return 0 };
+        state.book.borrowed += u64::from(core != home);
+        let mut replies = Out::with_buffer(std::mem::take(out), who.resp3);
+        let mut deferred = Vec::new();
+        let done =
+            run_group(self, &mut state, core, who, calls.iter().copied(), &mut replies, None, &mut deferred);
+        drop(state);
+        *out = replies.into_bytes();
+        blocked::serve_deferred(self, deferred);
+        done
+    }
+
+    /// The commands belong to several cores, or their core is busy.
+    async fn run_grouped(
+        self: &Arc<Self>,
+        who: &Who,
+        home: usize,
+        calls: &[Call<'_, '_>],
+        out: &mut Vec<u8>,
+    ) {
+        let mut open = Open { spans: vec![None; calls.len()], buffers: Vec::new(), sent: Vec::new() };
+        let mut left: Vec<u32> = (0..calls.len() as u32).collect();
+        // More than once only when a slot moved between the grouping and the running.
+        while !left.is_empty() {
+            self.start_groups(who, home, calls, &left, &mut open);
+            for sent in std::mem::take(&mut open.sent) {
+                // The sender is only dropped unused when the node goes down in the middle of a panic.
+                if let Ok(replies) = sent.reply.await {
+                    open.keep(&sent.places, replies);
+                }
+            }
+            left.retain(|place| open.spans[*place as usize].is_none());
+        }
+        for (buffer, start, end) in open.spans.into_iter().flatten() {
+            out.extend_from_slice(&open.buffers[buffer as usize][start..end]);
+        }
+    }
+
+    fn start_groups(
+        self: &Arc<Self>,
+        who: &Who,
+        home: usize,
+        calls: &[Call<'_, '_>],
+        left: &[u32],
+        open: &mut Open,
+    ) {
+        let mut groups: SmallVec<[Vec<u32>; 8]> = SmallVec::new();
+        groups.resize_with(self.cores(), Vec::new);
+        for place in left {
+            groups[self.slots.owner(calls[*place as usize].slot)].push(*place);
+        }
+        // The own core first: its baton is the most likely to be free, and the others may become free meanwhile.
+        for core in (home..self.cores()).chain(0..home.min(self.cores())) {
+            let places = std::mem::take(&mut groups[core]);
+            if places.is_empty() {
+                continue;
+            }
+            let of_group = places.iter().map(|place| calls[*place as usize]);
+            let Some(mut state) = self.baton(core).try_take() else {
+                let reply = self.send_group(who, core, of_group);
+                open.sent.push(Sent { places, reply });
+                continue;
+            };
+            state.book.borrowed += if core == home { 0 } else { places.len() as u64 };
+            let mut replies = Out::new(who.resp3);
+            let mut ends = Vec::with_capacity(places.len());
+            let mut deferred = Vec::new();
+            let ends_here = Some(&mut ends);
+            run_group(self, &mut state, core, who, of_group, &mut replies, ends_here, &mut deferred);
+            drop(state);
+            blocked::serve_deferred(self, deferred);
+            open.keep(&places, Replies { bytes: replies.into_bytes(), ends });
+        }
+    }
+
+    /// Copies a group and leaves it in the inbox of its core.
+    fn send_group<'n, 'b>(
+        self: &Arc<Self>,
+        who: &Who,
+        core: usize,
+        calls: impl Iterator<Item = Call<'n, 'b>>,
+    ) -> oneshot::Receiver<Replies> {
+        let mut bytes: Vec<u8> = Vec::new();
+        let mut ends: Vec<usize> = Vec::new();
+        let mut owned: Vec<(usize, usize, Slot)> = Vec::new();
+        for call in calls {
+            for arg in call.args {
+                bytes.extend_from_slice(arg);
+                ends.push(bytes.len());
+            }
+            owned.push((call.command.id, call.args.len(), call.slot));
+        }
+        let (done, reply) = oneshot::channel();
+        let (node, who) = (self.clone(), who.clone());
+        self.baton(core).send(Box::new(move |state| {
+            let mut starts = std::iter::once(0).chain(ends.iter().copied());
+            let args: Vec<&[u8]> =
+                ends.iter().map(|end| &bytes[starts.next().unwrap_or_default()..*end]).collect();
+            let mut at = 0;
+            let calls = owned.iter().map(|(id, count, slot)| {
+                at += count;
+                Call { command: node.registry.get(*id), args: &args[at - count..at], slot: *slot }
+            });
+            state.book.inbox += owned.len() as u64;
+            let mut replies = Out::new(who.resp3);
+            let (mut reply_ends, mut deferred) = (Vec::with_capacity(owned.len()), Vec::new());
+            let ends_here = Some(&mut reply_ends);
+            run_group(&node, state, core, &who, calls, &mut replies, ends_here, &mut deferred);
+            // The asker may be gone; its commands have been run all the same.
+            drop(done.send(Replies { bytes: replies.into_bytes(), ends: reply_ends }));
+            if !deferred.is_empty() {
+                // Their cores must not be taken while this baton is held.
+                let node = node.clone();
+                std::thread::spawn(move || blocked::serve_deferred(&node, deferred));
+            }
+        }));
+        reply
+    }
+}
+
+impl Open {
+    /// Keeps the replies of a group: of its first commands, as many as were run.
+    fn keep(&mut self, places: &[u32], replies: Replies) {
+        let buffer = self.buffers.len() as u32;
+        let mut start = 0;
+        for (place, end) in places.iter().zip(replies.ends) {
+            self.spans[*place as usize] = Some((buffer, start, end));
+            start = end;
+        }
+        self.buffers.push(replies.bytes);
+    }
+}
+
+/// Runs the commands of a group on the core that owns their slots. Stops before a command whose slot has moved away;
+/// returns how many were run. `ends` receives where each reply ends in `out`.
+#[allow(clippy::too_many_arguments, reason = "the parts of a run, which live in different owners")]
+fn run_group<'n, 'b>(
+    node: &Arc<Node>,
+    state: &mut CoreState,
+    core: usize,
+    who: &Who,
+    calls: impl Iterator<Item = Call<'n, 'b>>,
+    out: &mut Out,
+    mut ends: Option<&mut Vec<usize>>,
+    deferred: &mut Vec<Arc<Waiter>>,
+) -> usize {
+    let settings = node.settings();
+    let now_ms = node.now_ms();
+    let mut clock = node.clock.raw();
+    let mut done = 0;
+    for call in calls {
+        if !state.shard.owns(call.slot) {
+            break;
+        }
+        let start = out.len();
+        let outcome = run_call(node, state, core, who, &call, out, &settings, now_ms);
+        if outcome == Outcome::Refused {
+            state.book.note_error(&out.as_bytes()[start..]);
+        }
+        let end = node.clock.raw();
+        account(node, state, who, call.command, call.args, outcome, node.clock.delta_as_nanos(clock, end));
+        clock = end;
+        node.publish_events(&mut state.shard, &settings);
+        deferred.extend(blocked::serve_one(node, state, &settings, now_ms));
+        if let Some(ends) = &mut ends {
+            ends.push(out.len());
+        }
+        done += 1;
+    }
+    done
+}
+
+#[inline]
+#[allow(clippy::too_many_arguments, reason = "as above")]
+fn run_call(
+    node: &Arc<Node>,
+    state: &mut CoreState,
+    core: usize,
+    who: &Who,
+    call: &Call<'_, '_>,
+    out: &mut Out,
+    settings: &Settings,
+    now_ms: i64,
+) -> Outcome {
+    let (command, args) = (call.command, call.args);
+    let Some(run) = command.run.filter(|_| command.command.arity.accepts(args.len())) else {
+        out.error(&arity_error(command.command, args));
+        return Outcome::Refused;
+    };
+    if command.has(Flag::DenyOom) && node.over_limit(state, settings, core) {
+        node.oom_refusals.fetch_add(1, Ordering::Relaxed);
+        out.error(&CommandError::OutOfMemory);
+        return Outcome::Refused;
+    }
+    let rng = Rng::seeded(state.shard.rng.next_u64());
+    let mut keyspace = Keyspace::one(&mut state.shard, settings, who.db, now_ms);
+    keyspace.set_no_touch(who.no_touch);
+    if let Some(key) = command.only_key.and_then(|at| args.get(at)) {
+        keyspace.hint(key, call.slot);
+    }
+    let caller = Caller { may_block: false, no_touch: who.no_touch, id: who.id };
+    let hasher = node.hasher();
+    execute_fn(&mut Context { keyspace, out, settings, hasher, rng, caller }, run, args)
+}

@@ -1,0 +1,218 @@
+//! Blocked clients: serving those who wait for a key when it changes.
+//!
+//! A waiting command is served where the change happened, under the batons that are held there, before anybody
+//! else can see the key. Should it need a core that is not held (BLMOVE to a key elsewhere), it is run right after with
+//! all the batons it needs.
+
+use crate::baton::Holding;
+use crate::held::Who;
+use crate::node::{CoreState, Cores, Node};
+use crate::registry::Registered;
+use baton_engine::command::{Begin, KeyFlag};
+use baton_engine::context::{Caller, Context};
+use baton_engine::execute::{Outcome, execute_fn};
+use baton_engine::keyspace::shard::ReadyKey;
+use baton_engine::keyspace::waiting::Waiter;
+use baton_engine::keyspace::{Keyspace, Shard, ShardList};
+use baton_engine::random::Rng;
+use baton_engine::reply::Out;
+use baton_engine::settings::Settings;
+use baton_engine::slot::Slot;
+use smallvec::SmallVec;
+use std::sync::Arc;
+
+/// The states of several cores as the engine sees them.
+pub(crate) struct Shards<'s, 'n>(pub &'s mut [Holding<'n, CoreState>]);
+
+impl ShardList for Shards<'_, '_> {
+    fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    fn get(&self, at: usize) -> &Shard {
+        &self.0[at].shard
+    }
+
+    fn get_mut(&mut self, at: usize) -> &mut Shard {
+        &mut self.0[at].shard
+    }
+}
+
+/// The state of one core whose baton somebody else's frame holds.
+pub(crate) struct Single<'s>(pub &'s mut CoreState);
+
+impl ShardList for Single<'_> {
+    fn count(&self) -> usize {
+        1
+    }
+
+    fn get(&self, _: usize) -> &Shard {
+        &self.0.shard
+    }
+
+    fn get_mut(&mut self, _: usize) -> &mut Shard {
+        &mut self.0.shard
+    }
+}
+
+/// A waiter for a command that is about to wait: its keys are those that the command would take from.
+pub(crate) fn waiter(
+    who: &Who,
+    command: &Registered,
+    args: &[&[u8]],
+    answer: Box<dyn Fn(Vec<u8>) + Send + Sync>,
+) -> Option<Arc<Waiter>> {
+    let positions = command.command.key_positions(args).ok()?;
+    let takes = |flags: &[KeyFlag]| flags.contains(&KeyFlag::Delete);
+    let keys: Vec<Box<[u8]>> = positions
+        .iter()
+        .filter(|(_, spec)| takes(spec.flags) && spec.begin != Begin::Unknown)
+        .map(|(at, _)| args[*at].into())
+        .collect();
+    let args = args.iter().map(|arg| Box::from(*arg)).collect();
+    let (run, wants) = (command.run?, command.waits_for());
+    Some(Arc::new(Waiter::new(who.id, args, run, who.db, who.resp3, wants, keys, answer)))
+}
+
+/// Serves those who wait for keys that changed in the held states; returns those whose command needs more cores.
+pub(crate) fn serve(
+    node: &Arc<Node>,
+    states: &mut [Holding<'_, CoreState>],
+    settings: &Settings,
+    now_ms: i64,
+) -> Vec<Arc<Waiter>> {
+    if states.iter().all(|state| state.shard.ready.is_empty()) {
+        return Vec::new();
+    }
+    serve_list(node, &mut Shards(states), settings, now_ms)
+}
+
+/// As [`serve`], for one state.
+#[inline]
+pub(crate) fn serve_one(
+    node: &Arc<Node>,
+    state: &mut CoreState,
+    settings: &Settings,
+    now_ms: i64,
+) -> Vec<Arc<Waiter>> {
+    if state.shard.ready.is_empty() {
+        return Vec::new();
+    }
+    serve_list(node, &mut Single(state), settings, now_ms)
+}
+
+#[cold]
+fn serve_list(
+    node: &Arc<Node>,
+    list: &mut dyn ShardList,
+    settings: &Settings,
+    now_ms: i64,
+) -> Vec<Arc<Waiter>> {
+    let mut deferred = Vec::new();
+    loop {
+        let mut ready: SmallVec<[ReadyKey; 8]> = SmallVec::new();
+        for at in 0..list.count() {
+            ready.extend(std::mem::take(&mut list.get_mut(at).ready));
+        }
+        if ready.is_empty() {
+            return deferred;
+        }
+        for key in ready {
+            serve_key(node, list, settings, now_ms, &key, &mut deferred);
+        }
+    }
+}
+
+/// Serves the line of one key, first come first served, until the key gives no more.
+fn serve_key(
+    node: &Arc<Node>,
+    list: &mut dyn ShardList,
+    settings: &Settings,
+    now_ms: i64,
+    key: &ReadyKey,
+    deferred: &mut Vec<Arc<Waiter>>,
+) {
+    let line: Vec<Arc<Waiter>> = {
+        let keyspace = Keyspace::many(list, settings, key.key.0, now_ms);
+        let waiting = keyspace.shard(key.slot).slot(key.slot).and_then(|data| data.waiting.as_ref());
+        waiting.and_then(|waiting| waiting.blocked.get(&key.key)).into_iter().flatten().cloned().collect()
+    };
+    for waiter in line {
+        let usable = Keyspace::many(list, settings, key.key.0, now_ms).kind(&key.key.1);
+        match usable {
+            None => return,
+            Some(kind) if kind != waiter.wants => continue,
+            Some(_) => {}
+        }
+        if !waiter.claim() {
+            continue;
+        }
+        if !covers(node, list, &waiter) {
+            deferred.push(waiter);
+            continue;
+        }
+        run_claimed(node, list, settings, now_ms, &waiter);
+    }
+}
+
+/// Whether every key that the waiter's command may write is in a held shard.
+fn covers(node: &Node, list: &dyn ShardList, waiter: &Waiter) -> bool {
+    let args: SmallVec<[&[u8]; 8]> = waiter.args.iter().map(|arg| &**arg).collect();
+    let Some(command) = args.first().and_then(|name| node.registry.find(name)) else { return true };
+    let positions = command.command.key_positions(&args).unwrap_or_default();
+    positions.iter().filter(|(_, spec)| !spec.flags.contains(&KeyFlag::Delete)).all(|(at, _)| {
+        let slot = Slot::of(args[*at]);
+        (0..list.count()).any(|n| list.get(n).owns(slot))
+    })
+}
+
+/// Runs the command of a claimed waiter and answers it, or lets it wait on.
+fn run_claimed(
+    node: &Arc<Node>,
+    list: &mut dyn ShardList,
+    settings: &Settings,
+    now_ms: i64,
+    waiter: &Arc<Waiter>,
+) {
+    let args: SmallVec<[&[u8]; 8]> = waiter.args.iter().map(|arg| &**arg).collect();
+    let mut out = Out::new(waiter.resp3);
+    let seed = list.get_mut(0).rng.next_u64();
+    let mut ctx = Context {
+        keyspace: Keyspace::many(list, settings, waiter.db, now_ms),
+        out: &mut out,
+        settings,
+        hasher: node.hasher(),
+        rng: Rng::seeded(seed),
+        caller: Caller { may_block: true, no_touch: false, id: waiter.client_id },
+    };
+    if let Outcome::Blocked { .. } = execute_fn(&mut ctx, waiter.run, &args) {
+        waiter.release();
+        return;
+    }
+    ctx.keyspace.stop_waiting(waiter);
+    waiter.finish();
+    for at in 0..list.count() {
+        node.publish_events(list.get_mut(at), settings);
+    }
+    (waiter.answer)(out.into_bytes());
+}
+
+/// Serves claimed waiters whose command needs more cores than were held. No baton may be held here.
+pub(crate) fn serve_deferred(node: &Arc<Node>, deferred: Vec<Arc<Waiter>>) {
+    for waiter in deferred {
+        let cores = |node: &Node| cores_of(node, &waiter);
+        let mut held = node.hold(cores);
+        let (settings, now_ms) = (node.settings().clone(), held.now_ms());
+        held.with_list(|list| run_claimed(node, list, &settings, now_ms, &waiter));
+        held.finish();
+    }
+}
+
+/// The cores of all keys of a waiter's command.
+pub(crate) fn cores_of(node: &Node, waiter: &Waiter) -> Cores {
+    let args: SmallVec<[&[u8]; 8]> = waiter.args.iter().map(|arg| &**arg).collect();
+    match args.first().and_then(|name| node.registry.find(name)) {
+        Some(command) => node.cores_of(command, &args),
+        None => node.all_cores(),
+    }
+}

@@ -1,0 +1,259 @@
+//! What everybody may know of a client, and its mailbox.
+
+use baton::held::Identity;
+use baton::pubsub::{Message, Subscriber};
+use bytes::Bytes;
+use futures_util::task::AtomicWaker;
+use parking_lot::Mutex;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::task::Context;
+
+/// What comes to a connection from elsewhere.
+#[derive(Debug)]
+pub enum Post {
+    /// Encoded bytes for the client: a published message, a line for MONITOR.
+    Bytes(Bytes),
+    /// The answer to the command that the client waits for.
+    Answer(Vec<u8>),
+    /// CLIENT UNBLOCK.
+    Unblock {
+        /// With an error, rather than as if the time were over.
+        with_error: bool,
+    },
+    /// Look again at what you wait for: CLIENT UNPAUSE, a changed setting.
+    Wake,
+}
+
+/// Why a connection is to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum End {
+    /// It goes on.
+    No = 0,
+    /// At once.
+    Now = 1,
+    /// After what has been written has left.
+    AfterReply = 2,
+}
+
+/// The classes of `client-output-buffer-limit`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    Normal,
+    Replica,
+    PubSub,
+}
+
+/// What a thing that arrives for a connection is put into. Filling it never blocks.
+#[derive(Debug, Default)]
+pub struct Mailbox {
+    posts: Mutex<VecDeque<Post>>,
+    bytes: AtomicUsize,
+    full: AtomicBool,
+    waker: AtomicWaker,
+}
+
+impl Mailbox {
+    /// Leaves a post and wakes the connection.
+    pub fn put(&self, post: Post) {
+        if let Post::Bytes(bytes) = &post {
+            self.bytes.fetch_add(bytes.len(), Ordering::Relaxed);
+        }
+        self.posts.lock().push_back(post);
+        self.full.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+
+    /// Takes the next post.
+    pub fn take(&self) -> Option<Post> {
+        let mut posts = self.posts.lock();
+        let post = posts.pop_front();
+        if posts.is_empty() {
+            self.full.store(false, Ordering::Release);
+            if posts.capacity() > 64 {
+                *posts = VecDeque::new();
+            }
+        }
+        if let Some(Post::Bytes(bytes)) = &post {
+            self.bytes.fetch_sub(bytes.len(), Ordering::Relaxed);
+        }
+        post
+    }
+
+    /// Whether there is a post.
+    #[inline]
+    pub fn has_post(&self) -> bool {
+        self.full.load(Ordering::Acquire)
+    }
+
+    /// Bytes that wait to be written.
+    pub fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Asks to be woken when something arrives. Look at [`has_post`](Self::has_post) after it, not before.
+    pub fn register(&self, context: &Context<'_>) {
+        self.waker.register(context.waker());
+    }
+
+    /// Wakes the connection without a post.
+    pub fn wake(&self) {
+        self.waker.wake();
+    }
+}
+
+/// The texts of a client that rarely change.
+#[derive(Clone, Debug, Default)]
+pub struct Names {
+    pub name: Vec<u8>,
+    pub library: Vec<u8>,
+    pub library_version: Vec<u8>,
+    pub user: Vec<u8>,
+}
+
+/// What everybody may know of a client. Numbers are written by its connection alone and read by CLIENT LIST.
+#[derive(Debug)]
+pub struct Client {
+    pub id: u64,
+    pub address: String,
+    pub local_address: String,
+    pub fd: i32,
+    /// Its core.
+    pub core: usize,
+    /// Over a Unix socket.
+    pub is_unix: bool,
+    pub created_ms: i64,
+    pub mailbox: Mailbox,
+    pub names: Mutex<Names>,
+    end: AtomicU32,
+    pub last_ms: AtomicI64,
+    pub db: AtomicUsize,
+    pub resp: AtomicU32,
+    /// Number of the last command in the registry; `usize::MAX` before the first.
+    pub last_command: AtomicUsize,
+    pub channels: AtomicUsize,
+    pub patterns: AtomicUsize,
+    pub shard_channels: AtomicUsize,
+    /// Commands queued by MULTI; -1 outside.
+    pub queued: AtomicI64,
+    pub watching: AtomicUsize,
+    pub is_monitor: AtomicBool,
+    pub is_blocked: AtomicBool,
+    pub no_evict: AtomicBool,
+    pub no_touch: AtomicBool,
+    pub reply_off: AtomicBool,
+    pub query_bytes: AtomicUsize,
+    pub output_bytes: AtomicUsize,
+    pub bytes_in: AtomicU64,
+    pub bytes_out: AtomicU64,
+    pub commands: AtomicU64,
+    /// When its output went over the soft limit, Unix ms; 0 when it is not over it.
+    pub over_soft_since: AtomicI64,
+    /// `client-output-buffer-limit pubsub`: hard limit in bytes, 0 for none. Enforced by whoever delivers.
+    pub push_limit: AtomicUsize,
+}
+
+impl Client {
+    /// A client that has just connected.
+    pub fn new(
+        id: u64,
+        address: String,
+        local_address: String,
+        fd: i32,
+        core: usize,
+        is_unix: bool,
+        now_ms: i64,
+    ) -> Self {
+        Self {
+            id,
+            address,
+            local_address,
+            fd,
+            core,
+            is_unix,
+            created_ms: now_ms,
+            mailbox: Mailbox::default(),
+            names: Mutex::new(Names { user: b"default".to_vec(), ..Names::default() }),
+            end: AtomicU32::new(End::No as u32),
+            last_ms: AtomicI64::new(now_ms),
+            db: AtomicUsize::new(0),
+            resp: AtomicU32::new(2),
+            last_command: AtomicUsize::new(usize::MAX),
+            channels: AtomicUsize::new(0),
+            patterns: AtomicUsize::new(0),
+            shard_channels: AtomicUsize::new(0),
+            queued: AtomicI64::new(-1),
+            watching: AtomicUsize::new(0),
+            is_monitor: AtomicBool::new(false),
+            is_blocked: AtomicBool::new(false),
+            no_evict: AtomicBool::new(false),
+            no_touch: AtomicBool::new(false),
+            reply_off: AtomicBool::new(false),
+            query_bytes: AtomicUsize::new(0),
+            output_bytes: AtomicUsize::new(0),
+            bytes_in: AtomicU64::new(0),
+            bytes_out: AtomicU64::new(0),
+            commands: AtomicU64::new(0),
+            over_soft_since: AtomicI64::new(0),
+            push_limit: AtomicUsize::new(0),
+        }
+    }
+
+    /// Ends the connection.
+    pub fn end(&self, how: End) {
+        self.end.store(how as u32, Ordering::Release);
+        self.mailbox.wake();
+    }
+
+    /// Whether and how it is to end.
+    #[inline]
+    pub fn ending(&self) -> End {
+        match self.end.load(Ordering::Acquire) {
+            0 => End::No,
+            1 => End::Now,
+            _ => End::AfterReply,
+        }
+    }
+
+    /// Subscriptions of all kinds.
+    pub fn subscriptions(&self) -> usize {
+        self.channels.load(Ordering::Relaxed)
+            + self.patterns.load(Ordering::Relaxed)
+            + self.shard_channels.load(Ordering::Relaxed)
+    }
+
+    /// Its class for output limits.
+    pub fn class(&self) -> Class {
+        if self.subscriptions() > 0 { Class::PubSub } else { Class::Normal }
+    }
+}
+
+impl Identity for Client {
+    fn address(&self) -> String {
+        self.address.clone()
+    }
+
+    fn name(&self) -> String {
+        String::from_utf8_lossy(&self.names.lock().name).into_owned()
+    }
+}
+
+impl Subscriber for Client {
+    fn id(&self) -> u64 {
+        self.id
+    }
+
+    fn deliver(&self, message: &Message<'_>) {
+        let encoded = message.encoded(self.resp.load(Ordering::Relaxed) == 3);
+        let limit = self.push_limit.load(Ordering::Relaxed);
+        self.mailbox.put(Post::Bytes(encoded));
+        if limit > 0 && self.mailbox.bytes() + self.output_bytes.load(Ordering::Relaxed) > limit {
+            self.end(End::Now);
+        }
+    }
+}
+
+/// Clients by number.
+pub type Clients = std::collections::BTreeMap<u64, Arc<Client>>;

@@ -1,0 +1,125 @@
+//! The commands that work on the node rather than on its data: one file per family, each with its table and,
+//! below it, the function of each row.
+
+use crate::config::{MaxmemoryPolicy, Settings};
+use crate::server::Server;
+use crate::session::Session;
+use baton::held::Held;
+use baton::registry::Registry;
+use baton_engine::command::Command;
+use baton_engine::error::CommandError;
+use baton_engine::reply::Reply;
+use std::time::Duration;
+
+mod connection;
+
+/// How a command of the node ends.
+#[derive(Debug)]
+pub enum Flow {
+    /// With a reply (or with what has been written).
+    Reply(Reply),
+    /// After a pause of this connection, with what has been written.
+    Sleep(Duration),
+    /// With the connection, after what has been written has left.
+    Close,
+}
+
+/// `+OK`
+pub const OK: Result<Flow, CommandError> = Ok(Flow::Reply(Reply::Ok));
+/// The reply has been written.
+pub const WRITTEN: Result<Flow, CommandError> = Ok(Flow::Reply(Reply::Written));
+
+/// Runs a command. `held` are the batons of the transaction that it is part of, if it is: who needs the data takes
+/// it through [`Session::with_all`], never on its own.
+pub type Handler = fn(&mut Session, &[&[u8]], Option<&mut Held<'_>>) -> Result<Flow, CommandError>;
+
+/// A family: its table, and which function runs which row (by full lower-case name, such as `client|id`).
+struct Family {
+    commands: &'static [Command],
+    handlers: &'static [(&'static str, Handler)],
+}
+
+/// All families. A new one adds its line here.
+const FAMILIES: &[Family] = &[Family { commands: connection::COMMANDS, handlers: connection::HANDLERS }];
+
+/// The registry of everything that the node serves.
+pub fn registry() -> Registry {
+    let tables: Vec<&'static [Command]> = FAMILIES.iter().map(|family| family.commands).collect();
+    Registry::new(&tables)
+}
+
+/// Which function runs which command, by its number.
+pub fn handlers(registry: &Registry) -> Vec<Option<Handler>> {
+    let named = |name: &str| {
+        let mut all = FAMILIES.iter().flat_map(|family| family.handlers);
+        all.find(|(other, _)| *other == name).map(|(_, handler)| *handler)
+    };
+    registry.iter().map(|command| named(&command.name)).collect()
+}
+
+/// The part of the configuration that the engine reads.
+pub fn engine_settings(settings: &Settings) -> baton_engine::settings::Settings {
+    use baton_engine::settings::EvictionPolicy;
+    let maxmemory_policy = match settings.maxmemory_policy {
+        MaxmemoryPolicy::Noeviction => EvictionPolicy::NoEviction,
+        MaxmemoryPolicy::AllkeysLru => EvictionPolicy::AllKeysLru,
+        MaxmemoryPolicy::AllkeysLfu => EvictionPolicy::AllKeysLfu,
+        MaxmemoryPolicy::AllkeysRandom => EvictionPolicy::AllKeysRandom,
+        MaxmemoryPolicy::VolatileLru => EvictionPolicy::VolatileLru,
+        MaxmemoryPolicy::VolatileLfu => EvictionPolicy::VolatileLfu,
+        MaxmemoryPolicy::VolatileRandom => EvictionPolicy::VolatileRandom,
+        MaxmemoryPolicy::VolatileTtl => EvictionPolicy::VolatileTtl,
+    };
+    baton_engine::settings::Settings {
+        databases: settings.databases as usize,
+        proto_max_bulk_len: settings.proto_max_bulk_len,
+        hash_max_listpack_entries: settings.hash_max_listpack_entries,
+        hash_max_listpack_value: settings.hash_max_listpack_value,
+        list_max_listpack_size: settings.list_max_listpack_size,
+        list_compress_depth: settings.list_compress_depth as usize,
+        set_max_intset_entries: settings.set_max_intset_entries,
+        set_max_listpack_entries: settings.set_max_listpack_entries,
+        set_max_listpack_value: settings.set_max_listpack_value,
+        zset_max_listpack_entries: settings.zset_max_listpack_entries,
+        zset_max_listpack_value: settings.zset_max_listpack_value,
+        hll_sparse_max_bytes: settings.hll_sparse_max_bytes,
+        notify: settings.notify_keyspace_events.0,
+        maxmemory: settings.maxmemory,
+        maxmemory_policy,
+        maxmemory_samples: settings.maxmemory_samples as usize,
+        lfu_log_factor: settings.lfu_log_factor,
+        lfu_decay_time: settings.lfu_decay_time,
+        lazyfree_lazy_expire: settings.lazyfree_lazy_expire,
+        lazyfree_lazy_server_del: settings.lazyfree_lazy_server_del,
+        lazyfree_lazy_user_del: settings.lazyfree_lazy_user_del,
+        active_expire_effort: settings.active_expire_effort,
+    }
+}
+
+/// Lets the node follow the configuration: at the start and after each CONFIG SET.
+pub fn apply_settings(server: &Server) {
+    let settings = server.settings();
+    let node = &server.node;
+    node.set_settings(engine_settings(&settings));
+    node.slowlog.configure(settings.slowlog_log_slower_than, settings.slowlog_max_len);
+    node.track_latency.store(settings.latency_tracking, std::sync::atomic::Ordering::Relaxed);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_has_exactly_one_function() {
+        let registry = registry();
+        for command in registry.iter().filter(|command| command.subcommands.is_empty()) {
+            let mut all = FAMILIES.iter().flat_map(|family| family.handlers);
+            let handlers = all.by_ref().filter(|(name, _)| *name == command.name).count();
+            let wanted = usize::from(command.run.is_none());
+            assert_eq!(handlers, wanted, "functions of {}", command.name);
+        }
+        for (name, _) in FAMILIES.iter().flat_map(|family| family.handlers) {
+            assert!(registry.iter().any(|command| command.name == *name), "{name} has no row");
+        }
+    }
+}

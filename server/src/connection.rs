@@ -1,0 +1,538 @@
+//! A connection: bytes in, batches and single commands, bytes out.
+//!
+//! | state    | what is waited for                                                          |
+//! |----------|-----------------------------------------------------------------------------|
+//! | serving  | requests, posts, room to write                                              |
+//! | waiting  | the answer of a blocked command, its time, an unblock; requests queue up     |
+//! | paused   | the end of CLIENT PAUSE                                                     |
+//! | ending   | that what has been written has left                                         |
+//!
+//! An idle connection holds no buffers: it reads into one that its core lends it, and keeps only what is left of a
+//! request that has not come whole. A client that does not read its replies is not read from either once so many of
+//! them wait that memory would suffer.
+
+use crate::client::{Class, End, Post};
+use crate::protocol::{Limits, Parser, ProtocolError};
+use crate::session::{After, Session, Step};
+use baton::batch::Call;
+use baton_engine::error::CommandError;
+use baton_engine::reply::Out;
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// What a read may bring at once.
+const READ_BYTES: usize = 64 * 1024;
+/// Requests that are cut out of a buffer before they are run.
+const REQUESTS_MAX: usize = 1024;
+/// A client whose unread replies pass this is not read from until it has taken some.
+const UNREAD_MAX: usize = 256 * 1024 * 1024;
+/// What a blocked client may send ahead.
+const AHEAD_MAX: usize = 1024 * 1024;
+/// Replies that are sent before the rest of a long pipeline is run.
+const FLUSH_BYTES: usize = 256 * 1024;
+/// Buffers larger than this are not kept.
+const KEEP_BYTES: usize = 256 * 1024;
+
+/// Buffers that the connections of a core share.
+#[derive(Debug, Default)]
+pub struct Buffers(RefCell<Vec<Vec<u8>>>);
+
+impl Buffers {
+    fn lend(&self) -> Vec<u8> {
+        self.0.borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(READ_BYTES))
+    }
+
+    fn take_back(&self, mut buffer: Vec<u8>) {
+        buffer.clear();
+        let mut all = self.0.borrow_mut();
+        if (READ_BYTES..=KEEP_BYTES).contains(&buffer.capacity()) && all.len() < 8 {
+            all.push(buffer);
+        }
+    }
+}
+
+/// A connection being served.
+pub struct Connection<S> {
+    stream: S,
+    session: Session,
+    buffers: Rc<Buffers>,
+    parser: Parser,
+    input: Vec<u8>,
+    output: Vec<u8>,
+    written: usize,
+    /// The client has said that it will send no more.
+    end_of_input: bool,
+}
+
+/// Something happened on a connection.
+enum Event {
+    /// Bytes have come.
+    Input,
+    /// Posts have come.
+    Posts,
+    /// All that was to be written has been.
+    Flushed,
+    /// The connection is over.
+    Over,
+}
+
+/// Why a connection is over, when it did not just end.
+type Stop = Option<ProtocolError>;
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    /// A connection that has just been accepted.
+    pub fn new(stream: S, session: Session, buffers: Rc<Buffers>) -> Self {
+        Self {
+            stream,
+            session,
+            buffers,
+            parser: Parser::default(),
+            input: Vec::new(),
+            output: Vec::new(),
+            written: 0,
+            end_of_input: false,
+        }
+    }
+
+    /// Serves until the connection ends. Gives the session back, for the last honours.
+    pub async fn serve(mut self) -> Session {
+        loop {
+            match self.next(true).await {
+                Event::Over => break,
+                Event::Flushed => {}
+                Event::Posts => self.take_posts(),
+                Event::Input => {
+                    self.process().await;
+                    self.release_input();
+                }
+            }
+            if self.is_over_limit() {
+                break;
+            }
+        }
+        self.session
+    }
+
+    /// Waits for whatever comes first. Reads only if `reading` and there is room.
+    async fn next(&mut self, reading: bool) -> Event {
+        poll_fn(|cx| self.poll_next(cx, reading)).await
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>, reading: bool) -> Poll<Event> {
+        self.session.client.mailbox.register(cx);
+        if self.session.client.ending() == End::Now {
+            return Poll::Ready(Event::Over);
+        }
+        if self.session.client.mailbox.has_post() {
+            return Poll::Ready(Event::Posts);
+        }
+        match self.poll_flush(cx) {
+            Poll::Ready(Ok(false)) => {}
+            Poll::Ready(Ok(true)) => return Poll::Ready(Event::Flushed),
+            Poll::Ready(Err(_)) => return Poll::Ready(Event::Over),
+            Poll::Pending if self.unread() > UNREAD_MAX => return Poll::Pending,
+            Poll::Pending => {}
+        }
+        if self.session.client.ending() == End::AfterReply {
+            return if self.unread() == 0 { Poll::Ready(Event::Over) } else { Poll::Pending };
+        }
+        if !reading || self.end_of_input {
+            return if self.end_of_input { Poll::Ready(Event::Over) } else { Poll::Pending };
+        }
+        self.poll_read(cx)
+    }
+
+    /// Writes what there is to write; whether that was anything and all of it is gone now.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<bool>> {
+        if self.output.is_empty() && !self.session.out.is_empty() {
+            let next = Out::new(self.session.who.resp3);
+            self.output = std::mem::replace(&mut self.session.out, next).into_bytes();
+        }
+        if self.output.is_empty() {
+            return Poll::Ready(Ok(false));
+        }
+        while self.written < self.output.len() {
+            let unwritten = &self.output[self.written..];
+            match Pin::new(&mut self.stream).poll_write(cx, unwritten) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(n)) => {
+                    self.written += n;
+                    self.count_out(n);
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => {
+                    self.note_unread();
+                    return Poll::Pending;
+                }
+            }
+        }
+        self.written = 0;
+        let done = std::mem::take(&mut self.output);
+        self.buffers.take_back(done);
+        self.note_unread();
+        Poll::Ready(Ok(true))
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        if self.input.capacity() == 0 {
+            self.input = self.buffers.lend();
+        }
+        let expected = self.parser.expected().min(READ_BYTES * 16);
+        let spare = self.input.capacity() - self.input.len();
+        if spare < READ_BYTES / 4 || spare < expected {
+            self.input.reserve(READ_BYTES.max(expected));
+        }
+        let read = tokio_util::io::poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.input);
+        match read {
+            Poll::Ready(Ok(0)) => {
+                self.end_of_input = true;
+                Poll::Ready(Event::Over)
+            }
+            Poll::Ready(Ok(n)) => {
+                self.count_in(n);
+                Poll::Ready(Event::Input)
+            }
+            Poll::Ready(Err(_)) => Poll::Ready(Event::Over),
+            Poll::Pending => {
+                if self.input.is_empty() {
+                    self.release_input();
+                }
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Runs all requests that have come whole.
+    async fn process(&mut self) {
+        loop {
+            let limits = Limits {
+                bulk_max: self.session.server.node.settings().proto_max_bulk_len as i64,
+                authenticated: self.session.authenticated,
+            };
+            // The client's password decides about limits: until it has given it, one request at a time.
+            let max = if limits.authenticated { REQUESTS_MAX } else { 1 };
+            let stop: Stop = self.parser.parse(&mut self.input, limits, max).err();
+            if self.parser.requests().is_empty() && stop.is_none() {
+                return self.check_query_limit();
+            }
+            self.run_requests().await;
+            if self.session.client.ending() != End::No {
+                return;
+            }
+            if let Some(error) = stop {
+                self.session.refuse(&CommandError::owned(format!("ERR Protocol error: {error}")));
+                self.session.client.end(End::AfterReply);
+                return;
+            }
+            if self.session.out.len() >= FLUSH_BYTES {
+                self.flush_some().await;
+            }
+        }
+    }
+
+    /// Runs the requests that the parser has cut out.
+    async fn run_requests(&mut self) {
+        let server = self.session.server.clone();
+        while !self.parser.requests().is_empty() {
+            let mut done = 0;
+            let mut after = After::Go;
+            {
+                let args: Vec<&[u8]> = self.parser.spans().iter().map(|span| span.of(&self.input)).collect();
+                let (mut at, mut plain) = (0, self.session.is_plain());
+                let mut batch: Vec<Call<'_, '_>> = Vec::with_capacity(self.parser.requests().len());
+                for count in self.parser.requests() {
+                    let request = &args[at..at + count];
+                    (at, done) = (at + count, done + 1);
+                    match self.session.step(&server, plain, request) {
+                        Step::Batch(call) => batch.push(call),
+                        Step::Alone(command) => {
+                            run_batch(&mut self.session, &mut batch).await;
+                            after = self.session.run(command, request);
+                            if !matches!(after, After::Go) {
+                                break;
+                            }
+                            plain = self.session.is_plain();
+                        }
+                    }
+                }
+                run_batch(&mut self.session, &mut batch).await;
+                count_commands(&self.session, done);
+            }
+            if matches!(after, After::Paused) {
+                // The same request again once the pause is over.
+                done -= 1;
+            }
+            let bytes = self.parser.consume(done);
+            self.input.drain(..bytes);
+            self.settle(after).await;
+            if self.session.client.ending() != End::No {
+                return;
+            }
+        }
+    }
+
+    /// Does what a command asked the connection to do.
+    async fn settle(&mut self, after: After) {
+        let client = self.session.client.clone();
+        match after {
+            After::Go => return,
+            After::Close => return,
+            After::Sleep(time) => {
+                self.flush_some().await;
+                tokio::time::sleep(time).await;
+                return;
+            }
+            After::Paused | After::Wait { .. } => {}
+        }
+        client.is_blocked.store(true, Ordering::Relaxed);
+        self.session.server.blocked.fetch_add(1, Ordering::Relaxed);
+        match after {
+            After::Paused => self.wait_for_pause().await,
+            After::Wait { blocked, null_array, until_ms } => {
+                let start = self.session.out.len();
+                let answered = self.wait_for_answer(until_ms, null_array, blocked.as_ref()).await;
+                if let (false, Some(blocked)) = (answered, blocked) {
+                    blocked.cancel(&self.session.server.node.clone());
+                }
+                if self.session.reply_mode == crate::session::ReplyMode::Off {
+                    self.session.out.truncate(start);
+                }
+            }
+            _ => {}
+        }
+        self.session.server.blocked.fetch_sub(1, Ordering::Relaxed);
+        client.is_blocked.store(false, Ordering::Relaxed);
+    }
+
+    async fn wait_for_pause(&mut self) {
+        while let Some(pause) = self.session.server.current_pause() {
+            let left = (pause.until_ms - self.session.server.node.now_ms()).max(1) as u64;
+            let reading = self.input.len() < AHEAD_MAX;
+            match tokio::time::timeout(Duration::from_millis(left), self.next(reading)).await {
+                Ok(Event::Over) => return self.session.client.end(End::Now),
+                Ok(Event::Posts) => {
+                    while let Some(post) = self.session.client.mailbox.take() {
+                        if let Post::Bytes(bytes) = post {
+                            self.session.out.bytes_mut().extend_from_slice(&bytes);
+                        }
+                    }
+                }
+                Ok(Event::Input | Event::Flushed) | Err(_) => {}
+            }
+        }
+    }
+
+    /// Waits until the blocked command is answered; false when nobody will answer it any more.
+    async fn wait_for_answer(
+        &mut self,
+        until_ms: Option<i64>,
+        null_array: bool,
+        blocked: Option<&baton::held::Blocked>,
+    ) -> bool {
+        let node = self.session.server.node.clone();
+        loop {
+            let reading = self.input.len() < AHEAD_MAX;
+            let event = match until_ms {
+                None => self.next(reading).await,
+                Some(until_ms) => {
+                    let left = Duration::from_millis((until_ms - node.now_ms()).max(0) as u64);
+                    match tokio::time::timeout(left, self.next(reading)).await {
+                        Ok(event) => event,
+                        Err(_) => {
+                            if blocked.is_some_and(|blocked| !blocked.cancel(&node)) {
+                                // It is just being served: the answer is on its way.
+                                tokio::task::yield_now().await;
+                                continue;
+                            }
+                            // An answer that came before we cancelled still counts.
+                            if let Some(answer) = self.answer_in_mailbox() {
+                                self.session.out.bytes_mut().extend_from_slice(&answer);
+                                return true;
+                            }
+                            self.write_null(null_array);
+                            return false;
+                        }
+                    }
+                }
+            };
+            match event {
+                Event::Input | Event::Flushed => {}
+                Event::Over => {
+                    self.session.client.end(End::Now);
+                    return false;
+                }
+                Event::Posts => {
+                    while let Some(post) = self.session.client.mailbox.take() {
+                        match post {
+                            Post::Answer(answer) => {
+                                self.session.out.bytes_mut().extend_from_slice(&answer);
+                                return true;
+                            }
+                            Post::Bytes(bytes) => self.session.out.bytes_mut().extend_from_slice(&bytes),
+                            Post::Wake => {}
+                            Post::Unblock { with_error } => {
+                                if blocked.is_some_and(|blocked| !blocked.cancel(&node)) {
+                                    continue;
+                                }
+                                if with_error {
+                                    self.session.refuse(&CommandError::text(
+                                        "UNBLOCKED client unblocked via CLIENT UNBLOCK",
+                                    ));
+                                } else {
+                                    self.write_null(null_array);
+                                }
+                                return false;
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn answer_in_mailbox(&mut self) -> Option<Vec<u8>> {
+        let mut answer = None;
+        while let Some(post) = self.session.client.mailbox.take() {
+            match post {
+                Post::Answer(bytes) => answer = Some(bytes),
+                Post::Bytes(bytes) => self.session.out.bytes_mut().extend_from_slice(&bytes),
+                Post::Wake | Post::Unblock { .. } => {}
+            }
+        }
+        answer
+    }
+
+    fn write_null(&mut self, null_array: bool) {
+        if null_array { self.session.out.null_array() } else { self.session.out.null() }
+    }
+
+    /// Takes what has come from elsewhere while no command is waited for.
+    fn take_posts(&mut self) {
+        while let Some(post) = self.session.client.mailbox.take() {
+            if let Post::Bytes(bytes) = post {
+                self.session.out.bytes_mut().extend_from_slice(&bytes);
+            }
+        }
+    }
+
+    /// Sends what there is, as far as the client takes it without waiting.
+    async fn flush_some(&mut self) {
+        poll_fn(|cx| match self.poll_flush(cx) {
+            Poll::Ready(Err(_)) => {
+                self.session.client.end(End::Now);
+                Poll::Ready(())
+            }
+            Poll::Ready(Ok(_)) => Poll::Ready(()),
+            // Go on reading and running: a client may send its whole pipeline before it reads a reply.
+            Poll::Pending if self.unread() <= UNREAD_MAX => Poll::Ready(()),
+            Poll::Pending => {
+                self.session.client.mailbox.register(cx);
+                if self.session.client.ending() == End::Now { Poll::Ready(()) } else { Poll::Pending }
+            }
+        })
+        .await;
+    }
+
+    /// Bytes that the client has not taken yet.
+    fn unread(&self) -> usize {
+        self.output.len() - self.written + self.session.out.len() + self.session.client.mailbox.bytes()
+    }
+
+    fn release_input(&mut self) {
+        if self.input.is_empty() {
+            self.buffers.take_back(std::mem::take(&mut self.input));
+        } else if self.input.capacity() >= READ_BYTES && self.input.len() < READ_BYTES / 4 {
+            // The rest of a request waits in a buffer of its own size.
+            let rest = self.input.to_vec();
+            self.buffers.take_back(std::mem::replace(&mut self.input, rest));
+        }
+        self.session.client.query_bytes.store(self.input.len(), Ordering::Relaxed);
+    }
+
+    fn check_query_limit(&mut self) {
+        let limit = self.session.server.settings().client_query_buffer_limit;
+        if self.input.len() as u64 > limit as u64 {
+            crate::log!(
+                crate::logging::Level::Warning,
+                "Closing client that reached max query buffer length: id={} addr={}",
+                self.session.client.id,
+                self.session.client.address
+            );
+            self.session.client.end(End::Now);
+        }
+    }
+
+    /// `client-output-buffer-limit`: whether the client has to go.
+    fn is_over_limit(&mut self) -> bool {
+        let unread = self.unread();
+        let client = &self.session.client;
+        if unread <= 16 * 1024 {
+            client.over_soft_since.store(0, Ordering::Relaxed);
+            return false;
+        }
+        let settings = self.session.server.settings();
+        let limits = match client.class() {
+            Class::PubSub => &settings.client_output_buffer_limit.pubsub,
+            Class::Replica => &settings.client_output_buffer_limit.replica,
+            Class::Normal => &settings.client_output_buffer_limit.normal,
+        };
+        let now_ms = self.session.server.node.now_ms();
+        let over_soft = limits.soft_bytes > 0 && unread as u64 > limits.soft_bytes;
+        let since = client.over_soft_since.load(Ordering::Relaxed);
+        match (over_soft, since) {
+            (false, _) => client.over_soft_since.store(0, Ordering::Relaxed),
+            (true, 0) => client.over_soft_since.store(now_ms, Ordering::Relaxed),
+            (true, _) => {}
+        }
+        let too_long = over_soft && since > 0 && now_ms - since >= limits.soft_seconds as i64 * 1_000;
+        let over = too_long || limits.hard_bytes > 0 && unread as u64 > limits.hard_bytes;
+        if over {
+            crate::log!(
+                crate::logging::Level::Warning,
+                "Client id={} addr={} closed for overcoming of output buffer limits: {unread} bytes unread.",
+                client.id,
+                client.address
+            );
+        }
+        over
+    }
+
+    fn note_unread(&self) {
+        self.session.client.output_bytes.store(self.output.len() - self.written, Ordering::Relaxed);
+    }
+
+    fn count_in(&self, n: usize) {
+        let client = &self.session.client;
+        client.bytes_in.fetch_add(n as u64, Ordering::Relaxed);
+        client.last_ms.store(self.session.server.node.now_ms(), Ordering::Relaxed);
+        self.session.server.cores[client.core].bytes_in.fetch_add(n as u64, Ordering::Relaxed);
+    }
+
+    fn count_out(&self, n: usize) {
+        let client = &self.session.client;
+        client.bytes_out.fetch_add(n as u64, Ordering::Relaxed);
+        self.session.server.cores[client.core].bytes_out.fetch_add(n as u64, Ordering::Relaxed);
+    }
+}
+
+/// Runs the commands collected so far.
+async fn run_batch(session: &mut Session, batch: &mut Vec<Call<'_, '_>>) {
+    let Some(last) = batch.last() else { return };
+    session.client.last_command.store(last.command.id, Ordering::Relaxed);
+    let node = session.server.node.clone();
+    let mut out = std::mem::take(session.out.bytes_mut());
+    node.run_batch(&session.who, session.client.core, batch, &mut out).await;
+    *session.out.bytes_mut() = out;
+    batch.clear();
+}
+
+fn count_commands(session: &Session, done: usize) {
+    session.client.commands.fetch_add(done as u64, Ordering::Relaxed);
+    session.server.cores[session.client.core].commands.fetch_add(done as u64, Ordering::Relaxed);
+}

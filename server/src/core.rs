@@ -1,0 +1,304 @@
+//! A core: a thread with its own event loop, its share of the listeners, its connections and its chores.
+
+use crate::client::{Client, End};
+use crate::connection::{Buffers, Connection};
+use crate::log;
+use crate::logging::Level;
+use crate::server::{Phase, Server};
+use crate::session::Session;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsRawFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+use tokio::io::AsyncWriteExt;
+use tokio::sync::mpsc;
+
+/// What listens.
+pub enum Listener {
+    Tcp(std::net::TcpListener),
+    Unix(std::os::unix::net::UnixListener),
+}
+
+impl Listener {
+    /// Another handle of the same socket: all cores accept from one queue.
+    pub fn try_clone(&self) -> std::io::Result<Self> {
+        Ok(match self {
+            Self::Tcp(listener) => Self::Tcp(listener.try_clone()?),
+            Self::Unix(listener) => Self::Unix(listener.try_clone()?),
+        })
+    }
+}
+
+/// A connection on its way to its core.
+pub enum Accepted {
+    Tcp(std::net::TcpStream, SocketAddr),
+    Unix(std::os::unix::net::UnixStream),
+}
+
+/// Entries that one step of the active expiry looks at.
+const EXPIRE_BUDGET: usize = 20_000;
+/// What the active expiry may take of a core per second at effort 1.
+const EXPIRE_SHARE: f64 = 0.25;
+
+/// Runs a core until the node ends.
+pub fn run(
+    server: Arc<Server>,
+    core: usize,
+    listeners: Vec<Listener>,
+    inlet: mpsc::UnboundedReceiver<Accepted>,
+) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            log!(Level::Warning, "Core {core} cannot start its event loop: {error}");
+            return server.shut_down();
+        }
+    };
+    let local = tokio::task::LocalSet::new();
+    local.block_on(&runtime, serve(server, core, listeners, inlet));
+}
+
+async fn serve(
+    server: Arc<Server>,
+    core: usize,
+    listeners: Vec<Listener>,
+    mut inlet: mpsc::UnboundedReceiver<Accepted>,
+) {
+    let mut phase = server.phase.subscribe();
+    let buffers = Rc::new(Buffers::default());
+    let mut accepting = Vec::new();
+    for listener in listeners {
+        accepting.push(tokio::task::spawn_local(accept(server.clone(), core, listener)));
+    }
+    let chores = tokio::task::spawn_local(chores(server.clone(), core));
+    loop {
+        tokio::select! {
+            changed = phase.changed() => {
+                if changed.is_err() || *phase.borrow() == Phase::Ending {
+                    break;
+                }
+            }
+            accepted = inlet.recv() => {
+                let Some(accepted) = accepted else { break };
+                open(&server, core, accepted, &buffers);
+            }
+        }
+    }
+    accepting.iter().for_each(|task| task.abort());
+    chores.abort();
+    for client in server.all_clients().iter().filter(|client| client.core == core) {
+        client.end(End::AfterReply);
+    }
+    // What has been answered leaves; who does not take it in time is cut off.
+    let deadline = Instant::now() + Duration::from_secs(1);
+    while server.cores[core].connections.load(Ordering::Relaxed) > 0 && Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// Accepts connections and hands each to the core that has fewest.
+async fn accept(server: Arc<Server>, core: usize, listener: Listener) {
+    match listener {
+        Listener::Tcp(listener) => {
+            let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
+            loop {
+                match listener.accept().await {
+                    Ok((stream, peer)) => {
+                        if let Ok(stream) = stream.into_std() {
+                            place(&server, core, Accepted::Tcp(stream, peer));
+                        }
+                    }
+                    Err(error) => refused(&error).await,
+                }
+            }
+        }
+        Listener::Unix(listener) => {
+            let Ok(listener) = tokio::net::UnixListener::from_std(listener) else { return };
+            loop {
+                match listener.accept().await {
+                    Ok((stream, _)) => {
+                        if let Ok(stream) = stream.into_std() {
+                            place(&server, core, Accepted::Unix(stream));
+                        }
+                    }
+                    Err(error) => refused(&error).await,
+                }
+            }
+        }
+    }
+}
+
+/// Too many open files and the like: wait, or the loop would spin.
+async fn refused(error: &std::io::Error) {
+    log!(Level::Warning, "Accepting client connection: {error}");
+    tokio::time::sleep(Duration::from_millis(50)).await;
+}
+
+fn place(server: &Server, core: usize, accepted: Accepted) {
+    let load = |core: &usize| server.cores[*core].connections.load(Ordering::Relaxed);
+    // The own core wins a tie: no hop.
+    let own = load(&core);
+    let target = (0..server.cores.len()).min_by_key(load).filter(|best| load(best) < own).unwrap_or(core);
+    server.cores[target].connections.fetch_add(1, Ordering::Relaxed);
+    let sent = server.inlets.read().get(target).is_some_and(|inlet| inlet.send(accepted).is_ok());
+    if !sent {
+        server.cores[target].connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Begins to serve a connection that has been counted for this core already.
+fn open(server: &Arc<Server>, core: usize, accepted: Accepted, buffers: &Rc<Buffers>) {
+    let (server, buffers) = (server.clone(), buffers.clone());
+    tokio::task::spawn_local(async move {
+        match accepted {
+            Accepted::Tcp(stream, peer) => {
+                let local = stream.local_addr().map(|address| address.to_string()).unwrap_or_default();
+                let fd = stream.as_raw_fd();
+                tune(&server, &stream);
+                if let Ok(mut stream) = tokio::net::TcpStream::from_std(stream) {
+                    match refusal(&server, Some(peer.ip())) {
+                        Some(line) => drop(stream.write_all(line.as_bytes()).await),
+                        None => {
+                            let client = enter(&server, peer.to_string(), local, fd, core, false);
+                            let session = Session::new(server.clone(), client);
+                            leave(Connection::new(stream, session, buffers).serve().await);
+                        }
+                    }
+                }
+            }
+            Accepted::Unix(stream) => {
+                let path = server.settings().unixsocket.lossy().into_owned();
+                let fd = stream.as_raw_fd();
+                if let Ok(mut stream) = tokio::net::UnixStream::from_std(stream) {
+                    match refusal(&server, None) {
+                        Some(line) => drop(stream.write_all(line.as_bytes()).await),
+                        None => {
+                            let address = format!("{path}:0");
+                            let client = enter(&server, address.clone(), address, fd, core, true);
+                            let session = Session::new(server.clone(), client);
+                            leave(Connection::new(stream, session, buffers).serve().await);
+                        }
+                    }
+                }
+            }
+        }
+        server.cores[core].connections.fetch_sub(1, Ordering::Relaxed);
+    });
+}
+
+fn tune(server: &Server, stream: &std::net::TcpStream) {
+    let socket = socket2::SockRef::from(stream);
+    // Failing to tune a socket is no reason to refuse its client.
+    let _ = socket.set_tcp_nodelay(true);
+    let idle = server.settings().tcp_keepalive;
+    if idle > 0 {
+        let keepalive = socket2::TcpKeepalive::new()
+            .with_time(Duration::from_secs(u64::from(idle)))
+            .with_interval(Duration::from_secs(u64::from((idle / 3).max(1))))
+            .with_retries(3);
+        let _ = socket.set_tcp_keepalive(&keepalive);
+    }
+}
+
+/// The line with which a connection is turned away, if it is.
+fn refusal(server: &Server, peer: Option<IpAddr>) -> Option<&'static str> {
+    let settings = server.settings();
+    if server.clients.read().len() >= settings.maxclients as usize {
+        server.connections_rejected.fetch_add(1, Ordering::Relaxed);
+        return Some("-ERR max number of clients reached\r\n");
+    }
+    let is_local = match peer {
+        None => true,
+        Some(IpAddr::V4(ip)) => ip.is_loopback(),
+        Some(IpAddr::V6(ip)) => ip.is_loopback() || ip.to_ipv4_mapped().is_some_and(|ip| ip.is_loopback()),
+    };
+    if settings.protected_mode && settings.requirepass.is_empty() && !is_local {
+        server.connections_rejected.fetch_add(1, Ordering::Relaxed);
+        return Some(PROTECTED);
+    }
+    None
+}
+
+/// What a stranger reads while `protected-mode` is on and no password is set. Tools look for its beginning.
+const PROTECTED: &str = "-DENIED Redis is running in protected mode because protected mode is enabled and no password is \
+    set for the default user. In this mode connections are only accepted from the loopback interface. To let other \
+    computers connect, do one of these: 1) on the host itself, run 'CONFIG SET protected-mode no', and make sure that \
+    the port is closed to the internet; 2) set 'protected-mode no' in the configuration file and restart; 3) for a \
+    quick test start the server with '--protected-mode no'; 4) set a password for the default user. One of these is \
+    enough for connections from outside to be accepted.\r\n";
+
+fn enter(
+    server: &Arc<Server>,
+    address: String,
+    local: String,
+    fd: i32,
+    core: usize,
+    is_unix: bool,
+) -> Arc<Client> {
+    let id = server.next_client.fetch_add(1, Ordering::Relaxed);
+    let now_ms = server.node.now_ms();
+    let client = Arc::new(Client::new(id, address, local, fd, core, is_unix, now_ms));
+    server.connections_total.fetch_add(1, Ordering::Relaxed);
+    server.clients.write().insert(id, client.clone());
+    client
+}
+
+/// Takes leave of a client: nothing of it stays behind.
+fn leave(mut session: Session) {
+    session.forget_transaction();
+    session.unsubscribe_all();
+    let server = session.server.clone();
+    if session.client.is_monitor.load(Ordering::Relaxed) {
+        server.monitors.fetch_sub(1, Ordering::Relaxed);
+    }
+    server.clients.write().remove(&session.client.id);
+}
+
+/// What a core does besides serving: expiry, idle clients, limits, figures.
+async fn chores(server: Arc<Server>, core: usize) {
+    loop {
+        let hz = server.settings().hz.clamp(1, 500);
+        tokio::time::sleep(Duration::from_millis(u64::from(1_000 / hz))).await;
+        expire(&server, core, hz).await;
+        close_idle(&server, core);
+        if core == 0 {
+            server.peak_memory.fetch_max(server.node.used_memory(), Ordering::Relaxed);
+            server.current_pause();
+        }
+    }
+}
+
+/// Active expiry in small steps, so that no request waits long behind it.
+async fn expire(server: &Arc<Server>, core: usize, hz: u32) {
+    if !server.active_expire.load(Ordering::Relaxed) {
+        return;
+    }
+    let effort = f64::from(server.node.settings().active_expire_effort.max(1));
+    let share = (EXPIRE_SHARE + 0.02 * (effort - 1.0)) / f64::from(hz);
+    let deadline = Instant::now() + Duration::from_secs_f64(share);
+    while server.node.expire_step(core, EXPIRE_BUDGET) && Instant::now() < deadline {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// `timeout`: closes clients that have been silent for too long.
+fn close_idle(server: &Server, core: usize) {
+    let timeout = i64::from(server.settings().timeout);
+    if timeout == 0 {
+        return;
+    }
+    let now_ms = server.node.now_ms();
+    for client in server.clients.read().values().filter(|client| client.core == core) {
+        let silent = now_ms - client.last_ms.load(Ordering::Relaxed) > timeout * 1_000;
+        let excused = client.is_blocked.load(Ordering::Relaxed)
+            || client.subscriptions() > 0
+            || client.is_monitor.load(Ordering::Relaxed);
+        if silent && !excused {
+            log!(Level::Verbose, "Closing idle client id={} addr={}", client.id, client.address);
+            client.end(End::Now);
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! How much memory the process uses: an allocator that counts, over jemalloc.
+//!
+//! `maxmemory` is checked before every write, so the figure must cost next to nothing: each thread counts for
+//! itself and adds to the total once its balance passes a few kilobytes.
+
+use std::alloc::{GlobalAlloc, Layout};
+use std::cell::Cell;
+use std::sync::atomic::{AtomicI64, Ordering};
+use tikv_jemallocator::Jemalloc;
+
+/// A thread tells the total only about changes of this size.
+const STEP: i64 = 16 * 1024;
+
+static TOTAL: AtomicI64 = AtomicI64::new(0);
+
+thread_local! {
+    // Const-initialised and without a destructor: usable from inside the allocator at any time.
+    static BALANCE: Cell<i64> = const { Cell::new(0) };
+}
+
+/// Bytes in use, as the allocator rounds them.
+pub fn used() -> u64 {
+    TOTAL.load(Ordering::Relaxed).max(0) as u64
+}
+
+#[inline]
+fn count(bytes: i64) {
+    let balance = BALANCE.get() + bytes;
+    if balance.abs() < STEP {
+        BALANCE.set(balance);
+    } else {
+        BALANCE.set(0);
+        TOTAL.fetch_add(balance, Ordering::Relaxed);
+    }
+}
+
+/// The size class of jemalloc that holds so many bytes: four classes per doubling, steps of 16 below 128.
+#[inline]
+fn class(bytes: usize) -> i64 {
+    if bytes <= 128 {
+        return bytes.next_multiple_of(16).max(16) as i64;
+    }
+    let step = (bytes - 1).next_power_of_two() / 8;
+    bytes.next_multiple_of(step.max(16)) as i64
+}
+
+/// jemalloc, counted.
+#[derive(Debug)]
+pub struct Counted;
+
+// SAFETY: every call is passed on to jemalloc unchanged, which upholds the contract; counting allocates nothing.
+unsafe impl GlobalAlloc for Counted {
+    #[inline]
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(class(layout.size()));
+        // SAFETY: the caller's contract is that of `alloc`.
+        unsafe { Jemalloc.alloc(layout) }
+    }
+
+    #[inline]
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        count(-class(layout.size()));
+        // SAFETY: the caller's contract is that of `dealloc`.
+        unsafe { Jemalloc.dealloc(block, layout) }
+    }
+
+    #[inline]
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count(class(layout.size()));
+        // SAFETY: the caller's contract is that of `alloc_zeroed`.
+        unsafe { Jemalloc.alloc_zeroed(layout) }
+    }
+
+    #[inline]
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count(class(size) - class(layout.size()));
+        // SAFETY: the caller's contract is that of `realloc`.
+        unsafe { Jemalloc.realloc(block, layout, size) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_are_those_of_jemalloc() {
+        for (bytes, size) in [
+            (1, 16),
+            (16, 16),
+            (17, 32),
+            (128, 128),
+            (129, 160),
+            (160, 160),
+            (161, 192),
+            (257, 320),
+            (1_025, 1_280),
+            (4_097, 5_120),
+            (16_384, 16_384),
+            (16_385, 20_480),
+        ] {
+            assert_eq!(class(bytes), size, "{bytes}");
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! What all cores of a node share beyond the data: clients, configuration, figures, pauses, the end.
+
+use crate::client::{Client, Clients, Post};
+use crate::commands::Handler;
+use crate::config::{Config, Settings};
+use baton::Node;
+use baton::book::Book;
+use baton::registry::Registered;
+use parking_lot::{Mutex, RwLock};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use tokio::sync::{mpsc, watch};
+
+/// Where a node is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    Serving,
+    /// No more connections; those that are there may finish what they have begun.
+    Ending,
+}
+
+/// CLIENT PAUSE.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pause {
+    /// Until then, Unix ms; 0 for no pause.
+    pub until_ms: i64,
+    /// Reads too, not only writes.
+    pub all: bool,
+}
+
+/// Figures of one core's connections.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct CoreFigures {
+    pub bytes_in: AtomicU64,
+    pub bytes_out: AtomicU64,
+    pub commands: AtomicU64,
+    pub connections: AtomicUsize,
+    /// Commands that run on the node rather than on the data.
+    pub book: Mutex<Book>,
+}
+
+/// A server: a node with its front.
+pub struct Server {
+    pub node: Arc<Node>,
+    pub config: Config,
+    /// What runs each command that is not the engine's, by its number in the registry.
+    pub handlers: Vec<Option<Handler>>,
+    pub clients: RwLock<Clients>,
+    pub cores: Vec<CoreFigures>,
+    /// Hands an accepted connection to a core.
+    pub inlets: RwLock<Vec<mpsc::UnboundedSender<crate::core::Accepted>>>,
+    pub next_client: AtomicU64,
+    pub connections_total: AtomicU64,
+    pub connections_rejected: AtomicU64,
+    pub monitors: AtomicUsize,
+    pub pause: Mutex<Pause>,
+    pub is_paused: AtomicBool,
+    pub blocked: AtomicUsize,
+    pub phase: watch::Sender<Phase>,
+    /// Samples for LATENCY, by event: (Unix seconds, ms), newest last.
+    pub latency: Mutex<HashMap<String, LatencyEvent>>,
+    pub run_id: String,
+    pub started_ms: i64,
+    pub peak_memory: AtomicU64,
+    pub last_save_s: AtomicI64,
+    /// Ports and paths in use, for INFO and for changes at run time.
+    pub listening: Mutex<Vec<String>>,
+    /// DEBUG SET-ACTIVE-EXPIRE
+    pub active_expire: AtomicBool,
+}
+
+/// The last samples of one latency event.
+#[derive(Clone, Debug, Default)]
+pub struct LatencyEvent {
+    pub samples: std::collections::VecDeque<(i64, u64)>,
+    pub max_ms: u64,
+}
+
+impl Server {
+    /// The settings at this moment.
+    pub fn settings(&self) -> Arc<Settings> {
+        self.config.current()
+    }
+
+    /// The handler of a command that is not the engine's.
+    pub fn handler(&self, command: &Registered) -> Option<Handler> {
+        self.handlers.get(command.id).copied().flatten()
+    }
+
+    /// A client by its number.
+    pub fn client(&self, id: u64) -> Option<Arc<Client>> {
+        self.clients.read().get(&id).cloned()
+    }
+
+    /// All clients, by rising number.
+    pub fn all_clients(&self) -> Vec<Arc<Client>> {
+        self.clients.read().values().cloned().collect()
+    }
+
+    /// Pauses clients; a longer or stricter pause that is on stays on.
+    pub fn pause(&self, until_ms: i64, all: bool) {
+        let mut pause = self.pause.lock();
+        let on = pause.until_ms > self.node.now_ms();
+        pause.all = all || on && pause.all;
+        pause.until_ms = if on { pause.until_ms.max(until_ms) } else { until_ms };
+        self.is_paused.store(true, Ordering::Release);
+        self.node.paused.store(true, Ordering::Release);
+    }
+
+    /// Ends the pause.
+    pub fn unpause(&self) {
+        *self.pause.lock() = Pause::default();
+        self.is_paused.store(false, Ordering::Release);
+        self.node.paused.store(false, Ordering::Release);
+        for client in self.all_clients() {
+            if client.is_blocked.load(Ordering::Relaxed) {
+                client.mailbox.put(Post::Wake);
+            }
+        }
+    }
+
+    /// The pause, if it is still on; lifts one whose time is over.
+    pub fn current_pause(&self) -> Option<Pause> {
+        if !self.is_paused.load(Ordering::Acquire) {
+            return None;
+        }
+        let pause = *self.pause.lock();
+        if pause.until_ms > self.node.now_ms() {
+            return Some(pause);
+        }
+        self.unpause();
+        None
+    }
+
+    /// Sends a command to all monitors.
+    pub fn feed_monitors(&self, client: &Client, db: usize, args: &[&[u8]]) {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let origin = if client.is_unix { format!("unix:{}", client.address) } else { client.address.clone() };
+        let mut line = format!("+{}.{:06} [{db} {origin}]", now.as_secs(), now.subsec_micros()).into_bytes();
+        for arg in args {
+            line.extend_from_slice(b" ");
+            quote(arg, &mut line);
+        }
+        line.extend_from_slice(b"\r\n");
+        let line = bytes::Bytes::from(line);
+        for monitor in self.clients.read().values().filter(|c| c.is_monitor.load(Ordering::Relaxed)) {
+            monitor.mailbox.put(Post::Bytes(line.clone()));
+        }
+    }
+
+    /// Begins the end: SHUTDOWN, SIGTERM, SIGINT.
+    pub fn shut_down(&self) {
+        self.phase.send_replace(Phase::Ending);
+    }
+
+    /// Notes a latency event that took at least `latency-monitor-threshold`.
+    pub fn note_latency(&self, event: &str, ms: u64) {
+        const SAMPLES_MAX: usize = 160;
+        let threshold = self.settings().latency_monitor_threshold;
+        if threshold == 0 || ms < threshold as u64 {
+            return;
+        }
+        let now_s = self.node.now_ms() / 1_000;
+        let mut events = self.latency.lock();
+        let event = events.entry(event.to_owned()).or_default();
+        event.max_ms = event.max_ms.max(ms);
+        match event.samples.back_mut() {
+            Some((at, worst)) if *at == now_s => *worst = (*worst).max(ms),
+            _ => event.samples.push_back((now_s, ms)),
+        }
+        if event.samples.len() > SAMPLES_MAX {
+            event.samples.pop_front();
+        }
+    }
+}
+
+/// Writes a string in quotes, as MONITOR and `sdscatrepr` do.
+pub fn quote(text: &[u8], out: &mut Vec<u8>) {
+    out.push(b'"');
+    for byte in text {
+        match byte {
+            b'\\' | b'"' => out.extend_from_slice(&[b'\\', *byte]),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            7 => out.extend_from_slice(b"\\a"),
+            8 => out.extend_from_slice(b"\\b"),
+            0x20..=0x7e => out.push(*byte),
+            other => out.extend_from_slice(format!("\\x{other:02x}").as_bytes()),
+        }
+    }
+    out.push(b'"');
+}

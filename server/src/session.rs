@@ -1,0 +1,484 @@
+//! The state of one client's conversation, and what becomes of each command.
+
+use crate::client::{Client, End};
+use crate::commands::Flow;
+use crate::server::Server;
+use baton::batch::Call;
+use baton::held::{Blocked, Held, Who};
+use baton::registry::Registered;
+use baton_engine::command::Flag;
+use baton_engine::error::CommandError;
+use baton_engine::execute::{Outcome, arity_error};
+use baton_engine::keyspace::waiting::WatchFlag;
+use baton_engine::reply::Out;
+use baton_engine::slot::Slot;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// What CLIENT REPLY asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReplyMode {
+    #[default]
+    On,
+    Off,
+    /// The command that runs now asked for the next one to be skipped.
+    SkipNext,
+    Skip,
+}
+
+/// A transaction that is being queued.
+#[derive(Debug, Default)]
+pub struct Transaction {
+    /// The commands, each with its number and its arguments.
+    pub queue: Vec<(usize, Vec<Box<[u8]>>)>,
+    /// A command was refused while queueing: EXEC will be too.
+    pub broken: bool,
+}
+
+/// Keys a client watches.
+#[derive(Debug, Default)]
+pub struct Watching {
+    pub flag: Arc<WatchFlag>,
+    /// Database and key.
+    pub keys: Vec<(usize, Box<[u8]>)>,
+}
+
+/// Names a client has subscribed to.
+#[derive(Debug, Default)]
+pub struct Subscriptions {
+    pub channels: BTreeSet<Box<[u8]>>,
+    pub patterns: BTreeSet<Box<[u8]>>,
+    pub shard_channels: BTreeSet<Box<[u8]>>,
+}
+
+/// The state of one client's conversation.
+pub struct Session {
+    pub server: Arc<Server>,
+    pub client: Arc<Client>,
+    pub who: Who,
+    pub authenticated: bool,
+    pub out: Out,
+    pub reply_mode: ReplyMode,
+    pub transaction: Option<Box<Transaction>>,
+    pub watching: Option<Box<Watching>>,
+    pub subscriptions: Option<Box<Subscriptions>>,
+}
+
+/// How a command goes on.
+pub enum Step<'n, 'b> {
+    /// It belongs into the batch.
+    Batch(Call<'n, 'b>),
+    /// It has to be run on its own, after what came before it.
+    Alone(Result<&'n Registered, CommandError>),
+}
+
+/// What the connection has to do after a command.
+pub enum After {
+    /// Go on with the next.
+    Go,
+    /// Wait for the answer of a blocked command.
+    Wait {
+        blocked: Option<Blocked>,
+        /// What to answer when the time is over.
+        null_array: bool,
+        until_ms: Option<i64>,
+    },
+    /// Wait for the end of the pause, then run the same command again.
+    Paused,
+    /// Wait so long, then go on.
+    Sleep(std::time::Duration),
+    /// Send what has been written, then close.
+    Close,
+}
+
+impl Session {
+    /// The conversation of a client that has just connected.
+    pub fn new(server: Arc<Server>, client: Arc<Client>) -> Self {
+        let authenticated = server.settings().requirepass.is_empty();
+        let who = Who { id: client.id, db: 0, resp3: false, no_touch: false, identity: client.clone() };
+        Self {
+            server,
+            client,
+            who,
+            authenticated,
+            out: Out::new(false),
+            reply_mode: ReplyMode::On,
+            transaction: None,
+            watching: None,
+            subscriptions: None,
+        }
+    }
+
+    /// Whether commands may go into batches: nothing needs a look at each of them.
+    #[inline]
+    pub fn is_plain(&self) -> bool {
+        self.authenticated
+            && self.transaction.is_none()
+            && self.reply_mode == ReplyMode::On
+            && (self.subscriptions.is_none() || self.who.resp3)
+            && self.server.monitors.load(Ordering::Relaxed) == 0
+            && !self.server.is_paused.load(Ordering::Relaxed)
+    }
+
+    /// Decides about a command.
+    #[inline]
+    pub fn step<'n, 'b>(&self, server: &'n Server, plain: bool, args: &'b [&'b [u8]]) -> Step<'n, 'b> {
+        let Some(command) = server.node.registry.find(args[0]) else {
+            return Step::Alone(Err(unknown_command(args)));
+        };
+        if plain
+            && command.run.is_some()
+            && let Some(key) = command.only_key.and_then(|at| args.get(at))
+            && !command.has(Flag::Blocking)
+            && !command.all_shards
+        {
+            return Step::Batch(Call { command, args, slot: Slot::of(key) });
+        }
+        Step::Alone(resolve(server, command, args))
+    }
+
+    /// Runs a command that is not part of a batch; writes its reply.
+    pub fn run(&mut self, command: Result<&Registered, CommandError>, args: &[&[u8]]) -> After {
+        let start = self.out.len();
+        if self.reply_mode == ReplyMode::SkipNext {
+            self.reply_mode = ReplyMode::Skip;
+        }
+        let after = match command.and_then(|command| self.admit(command, args).map(|()| command)) {
+            Ok(command) => self.dispatch(command, args),
+            Err(error) => {
+                self.refuse(&error);
+                After::Go
+            }
+        };
+        if matches!(self.reply_mode, ReplyMode::Off | ReplyMode::Skip) {
+            self.out.truncate(start);
+        }
+        if self.reply_mode == ReplyMode::Skip && !matches!(after, After::Paused | After::Wait { .. }) {
+            self.reply_mode = ReplyMode::On;
+        }
+        after
+    }
+
+    /// Writes an error and counts it.
+    pub fn refuse(&mut self, error: &CommandError) {
+        let start = self.out.len();
+        self.out.error(error);
+        let written = &self.out.as_bytes()[start..];
+        self.server.cores[self.client.core].book.lock().note_error(written);
+        if let Some(transaction) = &mut self.transaction {
+            transaction.broken = true;
+        }
+    }
+
+    /// Whether the client may give this command now.
+    fn admit(&mut self, command: &Registered, args: &[&[u8]]) -> Result<(), CommandError> {
+        if !command.command.arity.accepts(args.len()) {
+            self.count_rejected(command);
+            return Err(arity_error(command.command, args));
+        }
+        if !self.authenticated && !command.has(Flag::NoAuth) {
+            self.count_rejected(command);
+            return Err(CommandError::text("NOAUTH Authentication required."));
+        }
+        if self.subscriptions.is_some() && !self.who.resp3 && !allowed_when_subscribed(&command.name) {
+            self.count_rejected(command);
+            return Err(CommandError::owned(format!(
+                "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context",
+                command.name
+            )));
+        }
+        if self.transaction.is_some() && command.has(Flag::NoMulti) {
+            self.count_rejected(command);
+            return Err(CommandError::text("ERR Command not allowed inside a transaction"));
+        }
+        Ok(())
+    }
+
+    fn count_rejected(&self, command: &Registered) {
+        self.server.cores[self.client.core].book.lock().command(command.id).rejected += 1;
+    }
+
+    fn dispatch(&mut self, command: &Registered, args: &[&[u8]]) -> After {
+        if let Some(transaction) = &mut self.transaction
+            && !runs_inside_multi(&command.name)
+        {
+            transaction.queue.push((command.id, args.iter().map(|arg| Box::from(*arg)).collect()));
+            self.client.queued.store(transaction.queue.len() as i64, Ordering::Relaxed);
+            self.out.status("QUEUED");
+            return After::Go;
+        }
+        if let Some(pause) = self.server.current_pause()
+            && self.waits_for_pause(pause.all, command)
+        {
+            return After::Paused;
+        }
+        if self.server.monitors.load(Ordering::Relaxed) > 0
+            && !command.has(Flag::SkipMonitor)
+            && !command.has(Flag::Admin)
+        {
+            self.server.feed_monitors(&self.client, self.who.db, args);
+        }
+        self.client.last_command.store(command.id, Ordering::Relaxed);
+        match command.run {
+            Some(_) if command.has(Flag::Blocking) => self.run_blocking(command, args),
+            Some(_) => {
+                let node = self.server.node.clone();
+                let mut held = node.hold(|node| node.cores_of(command, args));
+                held.run(&self.who, command, args, false, &mut self.out);
+                held.finish();
+                After::Go
+            }
+            None => {
+                let server = self.server.clone();
+                let start = server.node.now_ns();
+                let flow = self.handle(command, args, None);
+                let ns = server.node.now_ns().saturating_sub(start);
+                self.count_handled(command, args, ns, flow.is_err());
+                self.conclude(flow)
+            }
+        }
+    }
+
+    /// Runs a command of the node.
+    fn handle(
+        &mut self,
+        command: &Registered,
+        args: &[&[u8]],
+        held: Option<&mut Held<'_>>,
+    ) -> Result<Flow, CommandError> {
+        match self.server.handler(command) {
+            Some(handler) => handler(self, args, held),
+            None => Err(CommandError::owned(format!("ERR '{}' is not served by this node", command.name))),
+        }
+    }
+
+    fn count_handled(&self, command: &Registered, args: &[&[u8]], ns: u64, failed: bool) {
+        let server = &self.server;
+        {
+            let mut book = server.cores[self.client.core].book.lock();
+            let stats = book.command(command.id);
+            stats.calls += 1;
+            stats.ns += ns;
+            stats.failed += u64::from(failed);
+            if server.node.track_latency.load(Ordering::Relaxed) {
+                stats.histogram.get_or_insert_default().record(ns);
+            }
+        }
+        if server.node.slowlog.is_slow(ns) && !command.has(Flag::SkipSlowlog) {
+            let (address, name) = (self.who.identity.address(), self.who.identity.name());
+            server.node.slowlog.push(server.node.now_ms() / 1_000, ns, args, address, name);
+        }
+    }
+
+    fn conclude(&mut self, flow: Result<Flow, CommandError>) -> After {
+        match flow {
+            Ok(Flow::Reply(reply)) => {
+                self.out.reply(&reply);
+                After::Go
+            }
+            Ok(Flow::Sleep(time)) => After::Sleep(time),
+            Ok(Flow::Close) => {
+                self.client.end(End::AfterReply);
+                After::Close
+            }
+            Err(error) => {
+                let start = self.out.len();
+                self.out.error(&error);
+                let written = &self.out.as_bytes()[start..];
+                self.server.cores[self.client.core].book.lock().note_error(written);
+                After::Go
+            }
+        }
+    }
+
+    fn run_blocking(&mut self, command: &Registered, args: &[&[u8]]) -> After {
+        let node = self.server.node.clone();
+        let mut held = node.hold(|node| node.cores_of(command, args));
+        let client = self.client.clone();
+        let answer = Box::new(move |reply| client.mailbox.put(crate::client::Post::Answer(reply)));
+        let blocked = held.run_blocking(&self.who, command, args, &mut self.out, answer);
+        held.finish();
+        match blocked {
+            None => After::Go,
+            Some(blocked) => {
+                let until_ms = blocked.until_ms;
+                After::Wait { blocked: Some(blocked), null_array: answers_array(&command.name), until_ms }
+            }
+        }
+    }
+
+    /// Runs one queued command inside EXEC, under the batons that it holds.
+    pub fn run_queued(&mut self, held: &mut Held<'_>, id: usize, args: &[&[u8]]) {
+        let server = self.server.clone();
+        let command = server.node.registry.get(id);
+        if server.monitors.load(Ordering::Relaxed) > 0 && !command.has(Flag::SkipMonitor) {
+            server.feed_monitors(&self.client, self.who.db, args);
+        }
+        if command.run.is_some() {
+            let outcome = held.run(&self.who, command, args, false, &mut self.out);
+            debug_assert!(!matches!(outcome, Outcome::Blocked { .. }));
+            return;
+        }
+        let start = server.node.now_ns();
+        let flow = self.handle(command, args, Some(held));
+        let ns = server.node.now_ns().saturating_sub(start);
+        self.count_handled(command, args, ns, flow.is_err());
+        self.conclude(flow);
+    }
+
+    /// Works on all shards: under the batons of a transaction if there is one, else under its own.
+    pub fn with_all<R>(&self, held: Option<&mut Held<'_>>, work: impl FnOnce(&mut Held<'_>) -> R) -> R {
+        match held {
+            Some(held) => work(held),
+            None => {
+                let node = self.server.node.clone();
+                let mut held = node.hold_all();
+                let result = work(&mut held);
+                held.finish();
+                result
+            }
+        }
+    }
+
+    /// DISCARD, RESET and the end of a connection: nothing is queued or watched any more.
+    pub fn forget_transaction(&mut self) {
+        self.transaction = None;
+        self.client.queued.store(-1, Ordering::Relaxed);
+        self.unwatch(None);
+    }
+
+    /// Ends all watches.
+    pub fn unwatch(&mut self, held: Option<&mut Held<'_>>) {
+        let Some(watching) = self.watching.take() else { return };
+        self.client.watching.store(0, Ordering::Relaxed);
+        let end = |held: &mut Held<'_>| {
+            for (db, key) in &watching.keys {
+                held.with_keyspace(*db, |keyspace| keyspace.unwatch(key, &watching.flag));
+            }
+        };
+        match held {
+            Some(held) => end(held),
+            None => {
+                let node = self.server.node.clone();
+                let mut held = node.hold(|node| {
+                    let owners = watching.keys.iter().map(|(_, key)| node.slots.owner(Slot::of(key)));
+                    let mut cores: baton::node::Cores = owners.collect();
+                    cores.sort_unstable();
+                    cores.dedup();
+                    cores
+                });
+                end(&mut held);
+            }
+        }
+    }
+
+    /// Ends all subscriptions without a word.
+    pub fn unsubscribe_all(&mut self) {
+        use baton::pubsub::Kind;
+        let Some(subscriptions) = self.subscriptions.take() else { return };
+        let pubsub = &self.server.node.pubsub;
+        for (kind, names) in [
+            (Kind::Channel, &subscriptions.channels),
+            (Kind::Pattern, &subscriptions.patterns),
+            (Kind::Shard, &subscriptions.shard_channels),
+        ] {
+            for name in names {
+                pubsub.unsubscribe(kind, name, self.client.id);
+            }
+        }
+        for count in [&self.client.channels, &self.client.patterns, &self.client.shard_channels] {
+            count.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Writes what others have sent to this client so far: a reply must not overtake a message that its command
+    /// caused.
+    pub fn write_messages(&mut self) {
+        while let Some(post) = self.client.mailbox.take() {
+            if let crate::client::Post::Bytes(bytes) = post {
+                self.out.bytes_mut().extend_from_slice(&bytes);
+            }
+        }
+    }
+
+    /// Puts the connection into a database.
+    pub fn select(&mut self, db: usize) {
+        self.who.db = db;
+        self.client.db.store(db, Ordering::Relaxed);
+    }
+
+    /// Changes the protocol version.
+    pub fn set_resp3(&mut self, resp3: bool) {
+        self.who.resp3 = resp3;
+        self.out.set_resp3(resp3);
+        self.client.resp.store(if resp3 { 3 } else { 2 }, Ordering::Relaxed);
+    }
+
+    fn waits_for_pause(&self, all: bool, command: &Registered) -> bool {
+        let writes = |flags: &Registered| flags.has(Flag::Write) || flags.has(Flag::MayReplicate);
+        let is_exec = command.name == "exec"
+            && self.transaction.as_ref().is_some_and(|transaction| {
+                transaction.queue.iter().any(|(id, _)| writes(self.server.node.registry.get(*id)))
+            });
+        // CLIENT has to go through, or nobody could end the pause.
+        all && !command.name.starts_with("client") && !command.has(Flag::NoAuth) || writes(command) || is_exec
+    }
+}
+
+/// The command that the arguments mean, its subcommand if it has such.
+fn resolve<'n>(
+    server: &'n Server,
+    command: &'n Registered,
+    args: &[&[u8]],
+) -> Result<&'n Registered, CommandError> {
+    if command.subcommands.is_empty() {
+        return Ok(command);
+    }
+    let Some(name) = args.get(1) else {
+        return Err(CommandError::Arity(command.name.clone()));
+    };
+    server.node.registry.subcommand(command, name).ok_or_else(|| {
+        let shown = String::from_utf8_lossy(&name[..name.len().min(128)]).into_owned();
+        CommandError::UnknownSubcommand(shown, command.name.to_ascii_uppercase())
+    })
+}
+
+/// As the text of Redis: the name and the first arguments, shortened.
+fn unknown_command(args: &[&[u8]]) -> CommandError {
+    const SHOWN_MAX: usize = 128;
+    let mut shown = String::new();
+    for arg in &args[1..] {
+        if shown.len() >= SHOWN_MAX {
+            break;
+        }
+        let room = SHOWN_MAX - shown.len();
+        shown.push_str(&format!("'{}' ", String::from_utf8_lossy(&arg[..arg.len().min(room)])));
+    }
+    let name = String::from_utf8_lossy(&args[0][..args[0].len().min(SHOWN_MAX)]);
+    CommandError::owned(format!("ERR unknown command '{name}', with args beginning with: {shown}"))
+}
+
+fn runs_inside_multi(name: &str) -> bool {
+    matches!(name, "multi" | "exec" | "discard" | "watch" | "quit" | "reset")
+}
+
+fn allowed_when_subscribed(name: &str) -> bool {
+    matches!(
+        name,
+        "ping"
+            | "subscribe"
+            | "ssubscribe"
+            | "psubscribe"
+            | "unsubscribe"
+            | "sunsubscribe"
+            | "punsubscribe"
+            | "quit"
+            | "reset"
+    )
+}
+
+/// Whether a blocking command that ran out of time answers the null array rather than the null string.
+fn answers_array(name: &str) -> bool {
+    !matches!(name, "blmove" | "brpoplpush")
+}

@@ -1,0 +1,368 @@
+//! From the command line to a serving node, and to its end.
+
+use crate::cli::{self, Invocation, Serve};
+use crate::config::{self, Config, Loaded, Settings};
+use crate::core::{self, Listener};
+use crate::daemon::{self, Origin, PidFile, Supervisor};
+use crate::log;
+use crate::logging::{self, Level, Role};
+use crate::server::{CoreFigures, Phase, Server};
+use crate::{commands, memory, memtest, syscheck};
+use baton::registry::Registry;
+use baton::{Node, NodeOptions};
+use parking_lot::{Mutex, RwLock};
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize};
+use tokio::sync::{mpsc, watch};
+
+/// The process, from its arguments to its exit code.
+pub fn main() -> ExitCode {
+    let origin = Origin::capture();
+    let args: Vec<_> = std::env::args_os().collect();
+    match cli::parse(&args) {
+        Invocation::Version => {
+            println!("{}", cli::version("jemalloc"));
+            ExitCode::SUCCESS
+        }
+        Invocation::Help => {
+            eprint!("{}", cli::HELP);
+            ExitCode::FAILURE
+        }
+        Invocation::Wrong(why) => {
+            eprintln!("{why}");
+            ExitCode::FAILURE
+        }
+        Invocation::CheckSystem => {
+            if syscheck::check_system() {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            }
+        }
+        Invocation::TestMemory(megabytes) => test_memory(megabytes),
+        Invocation::Serve(serve) => match run(&origin, serve) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(message) => {
+                eprintln!("{message}");
+                ExitCode::FAILURE
+            }
+        },
+    }
+}
+
+fn test_memory(megabytes: usize) -> ExitCode {
+    match memtest::test(megabytes, memtest::PASSES, |pass| println!("Pass {pass}")) {
+        Ok(()) => {
+            println!("{}", memtest::PASSED);
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(origin: &Origin, serve: Serve) -> Result<(), String> {
+    if serve.sentinel {
+        return Err("This build does not serve as a Sentinel: start it without --sentinel.".to_owned());
+    }
+    let stdin =
+        if serve.stdin { Some(daemon::read_stdin().map_err(|e| format!("stdin: {e}"))?) } else { None };
+    let sources = config::Sources {
+        file: serve.file.clone(),
+        stdin: stdin.clone(),
+        options: serve.options,
+        sentinel: serve.sentinel,
+    };
+    let loaded = config::load(&sources).map_err(|error| error.to_string())?;
+    let supervisor = Supervisor::find(loaded.settings.supervised);
+    logging::configure(&loaded.settings);
+    let daemonize = loaded.settings.daemonize && !supervisor.is_some();
+    if daemonize {
+        if !origin.in_background() {
+            return origin.start_in_background(stdin.as_deref()).map_err(|e| format!("daemonize: {e}"));
+        }
+        daemon::settle_in_background().map_err(|e| format!("daemonize: {e}"))?;
+    }
+    for warning in &loaded.warnings {
+        log!(Level::Warning, "{warning}");
+    }
+    greet(&loaded, serve.file.is_none());
+    let pid_file = PidFile::create(&loaded.settings, daemonize);
+    let result = serve_until_the_end(loaded, serve.file, &supervisor);
+    drop(pid_file);
+    if let Err(message) = &result {
+        log!(Level::Warning, "{message}");
+    }
+    result
+}
+
+fn greet(loaded: &Loaded, no_file: bool) {
+    logging::set_role(Role::Primary);
+    log!(Level::Notice, "oO0OoO0OoO0Oo Baton is starting oO0OoO0OoO0Oo");
+    log!(
+        Level::Notice,
+        "Baton version={}, Redis compatible version={}, bits=64, commit={}, modified=0, pid={}, just started",
+        env!("CARGO_PKG_VERSION"),
+        config::REDIS_VERSION,
+        cli::git_sha(),
+        std::process::id()
+    );
+    if no_file {
+        log!(
+            Level::Notice,
+            "Configuration: no file given, the defaults are used; name one as the first argument"
+        );
+    } else {
+        log!(Level::Notice, "Configuration loaded");
+    }
+    log!(Level::Notice, "Running mode=standalone, port={}.", loaded.settings.port);
+    // Test suites read the pid from this line.
+    log!(Level::Notice, "PID: {}", std::process::id());
+    syscheck::warn_at_start(&loaded.settings);
+}
+
+fn serve_until_the_end(
+    mut loaded: Loaded,
+    file: Option<std::path::PathBuf>,
+    supervisor: &Supervisor,
+) -> Result<(), String> {
+    let maxclients = daemon::adjust_open_files(loaded.settings.maxclients).map_err(|e| e.to_string())?;
+    loaded.settings.maxclients = maxclients;
+    let mut registry = commands::registry();
+    for rename in loaded.renames {
+        rename_command(&mut registry, rename).map_err(|error| error.to_string())?;
+    }
+    let (listeners, listening) = listen(&loaded.settings)?;
+    let cores = core_count(&loaded.settings);
+    let server = make_server(loaded.settings, file, registry, cores, listening);
+    let mut threads = Vec::new();
+    let (inlets, outlets): (Vec<_>, Vec<_>) = (0..cores).map(|_| mpsc::unbounded_channel()).unzip();
+    *server.inlets.write() = inlets;
+    let mut failed = None;
+    for (core, outlet) in outlets.into_iter().enumerate() {
+        let own: std::io::Result<Vec<Listener>> = listeners.iter().map(Listener::try_clone).collect();
+        let own =
+            own.map_err(|error| format!("Cannot share the listening sockets between cores: {error}"))?;
+        let server = server.clone();
+        let started = std::thread::Builder::new().name(format!("core-{core}")).spawn(move || {
+            pin(core);
+            core::run(server, core, own, outlet);
+        });
+        match started {
+            Ok(thread) => threads.push(thread),
+            Err(error) => failed = Some(format!("Cannot start the thread of core {core}: {error}")),
+        }
+    }
+    drop(listeners);
+    log!(Level::Notice, "Server initialized");
+    for line in server.listening.lock().iter() {
+        log!(Level::Notice, "Ready to accept connections {line}");
+    }
+    supervisor.ready();
+    let result = wait_for_signal(&server);
+    server.shut_down();
+    for thread in threads {
+        if thread.join().is_err() {
+            failed = Some("A core ended by a panic".to_owned());
+        }
+    }
+    remove_socket(&server.settings());
+    supervisor.notify("STOPPING=1");
+    log!(Level::Warning, "Baton is now ready to exit, bye bye...");
+    failed.map_or(result, Err)
+}
+
+fn rename_command(
+    registry: &mut Registry,
+    rename: config::Directive,
+) -> Result<(), config::FatalConfigError> {
+    let [from, to] = &rename.args[..] else {
+        return Err(rename.origin.error("wrong number of arguments"));
+    };
+    let (from, to) = (String::from_utf8_lossy(from), String::from_utf8_lossy(to));
+    registry.rename(&from, &to).map_err(|why| rename.origin.error(why))
+}
+
+fn make_server(
+    settings: Settings,
+    file: Option<std::path::PathBuf>,
+    registry: Registry,
+    cores: usize,
+    listening: Vec<String>,
+) -> Arc<Server> {
+    let seeds: [u64; 5] = std::array::from_fn(|_| random_u64());
+    let handlers = commands::handlers(&registry);
+    let options = NodeOptions {
+        cores,
+        settings: commands::engine_settings(&settings),
+        hash_seed: [seeds[0], seeds[1], seeds[2], seeds[3]],
+        seed: seeds[4],
+        registry,
+        used_memory: memory::used,
+    };
+    let node = Node::new(options);
+    let started_ms = node.now_ms();
+    let server = Arc::new(Server {
+        config: Config::new(settings, file, false),
+        handlers,
+        clients: RwLock::default(),
+        cores: (0..cores).map(|_| CoreFigures::default()).collect(),
+        inlets: RwLock::default(),
+        next_client: AtomicU64::new(1),
+        connections_total: AtomicU64::new(0),
+        connections_rejected: AtomicU64::new(0),
+        monitors: AtomicUsize::new(0),
+        pause: Mutex::default(),
+        is_paused: AtomicBool::new(false),
+        blocked: AtomicUsize::new(0),
+        phase: watch::Sender::new(Phase::Serving),
+        latency: Mutex::default(),
+        run_id: (0..5).map(|_| format!("{:08x}", random_u64() as u32)).collect(),
+        started_ms,
+        peak_memory: AtomicU64::new(0),
+        last_save_s: AtomicI64::new(started_ms / 1_000),
+        listening: Mutex::new(listening),
+        active_expire: AtomicBool::new(true),
+        node,
+    });
+    commands::apply_settings(&server);
+    server
+}
+
+/// Randomness of the operating system, through the seeds that the standard library draws from it.
+fn random_u64() -> u64 {
+    use std::hash::{BuildHasher, Hasher, RandomState};
+    let mut hasher = RandomState::new().build_hasher();
+    hasher.write_u128(std::time::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_nanos()));
+    hasher.finish()
+}
+
+/// `cores`, or as many as the process may use.
+fn core_count(settings: &Settings) -> usize {
+    match settings.cores {
+        0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        cores => cores,
+    }
+}
+
+/// Pins the thread of a core to a processor, when there is one for each.
+fn pin(core: usize) {
+    let Some(processors) = core_affinity::get_core_ids() else { return };
+    if let Some(processor) = processors.get(core) {
+        core_affinity::set_for_current(*processor);
+    }
+}
+
+/// Opens the listening sockets; also what to say of each.
+fn listen(settings: &Settings) -> Result<(Vec<Listener>, Vec<String>), String> {
+    let mut listeners = Vec::new();
+    let mut lines = Vec::new();
+    if settings.port != 0 {
+        for (address, optional) in settings.bind.addresses() {
+            let address = String::from_utf8_lossy(address);
+            match listen_tcp(&address, settings) {
+                Ok(listener) => listeners.push(Listener::Tcp(listener)),
+                Err(error) if optional => {
+                    log!(Level::Notice, "Not listening on the optional address {address}: {error}");
+                }
+                Err(error) => {
+                    let port = settings.port;
+                    let line = format!(
+                        "Warning: Could not create server TCP listening socket {address}:{port}: {error}"
+                    );
+                    log!(Level::Warning, "{line}");
+                    return Err(format!("Failed listening on port {port} (tcp), aborting."));
+                }
+            }
+        }
+        lines.push("tcp".to_owned());
+    }
+    if let Some(path) = settings.unixsocket.set() {
+        let path = path.path();
+        // A socket that a dead process left behind would be in the way.
+        let _ = std::fs::remove_file(path);
+        let open = || {
+            let listener = std::os::unix::net::UnixListener::bind(path)?;
+            listener.set_nonblocking(true)?;
+            if settings.unixsocketperm != 0 {
+                std::fs::set_permissions(path, std::fs::Permissions::from_mode(settings.unixsocketperm))?;
+            }
+            Ok::<_, std::io::Error>(listener)
+        };
+        let listener =
+            open().map_err(|error| format!("Failed opening Unix socket {}: {error}", path.display()))?;
+        listeners.push(Listener::Unix(listener));
+        lines.push("unix".to_owned());
+    }
+    if listeners.is_empty() {
+        return Err("Configured to not listen anywhere, exiting.".to_owned());
+    }
+    Ok((listeners, lines))
+}
+
+fn listen_tcp(address: &str, settings: &Settings) -> std::io::Result<std::net::TcpListener> {
+    use socket2::{Domain, Protocol, Socket, Type};
+    let ip: std::net::IpAddr = match address {
+        "*" => std::net::Ipv4Addr::UNSPECIFIED.into(),
+        "::*" => std::net::Ipv6Addr::UNSPECIFIED.into(),
+        other => match other.parse() {
+            Ok(ip) => ip,
+            Err(_) => {
+                use std::net::ToSocketAddrs;
+                let mut found = (other, settings.port).to_socket_addrs()?;
+                found.next().map(|address| address.ip()).ok_or(std::io::ErrorKind::AddrNotAvailable)?
+            }
+        },
+    };
+    let address = SocketAddr::new(ip, settings.port);
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(i32::try_from(settings.tcp_backlog).unwrap_or(511))?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+fn remove_socket(settings: &Settings) {
+    if let Some(path) = settings.unixsocket.set() {
+        let _ = std::fs::remove_file(path.path());
+    }
+}
+
+/// Waits for SIGTERM, SIGINT or the SHUTDOWN command.
+fn wait_for_signal(server: &Server) -> Result<(), String> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| format!("Cannot wait for signals: {error}"))?;
+    runtime.block_on(async {
+        let on = |kind| signal(kind).map_err(|error| format!("Cannot wait for signals: {error}"));
+        let (mut terminate, mut interrupt) = (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
+        // A log that is rotated away must not end the process.
+        let mut hangup = on(SignalKind::hangup())?;
+        let mut phase = server.phase.subscribe();
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => {
+                    log!(Level::Warning, "Received SIGTERM scheduling shutdown...");
+                    break;
+                }
+                _ = interrupt.recv() => {
+                    log!(Level::Warning, "Received SIGINT scheduling shutdown...");
+                    break;
+                }
+                _ = hangup.recv() => {}
+                _ = phase.changed() => break,
+            }
+        }
+        log!(Level::Notice, "User requested shutdown...");
+        Ok(())
+    })
+}
