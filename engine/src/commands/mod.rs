@@ -3,9 +3,11 @@
 //! A new command touches its family's file; a new family adds one line to [`FAMILIES`].
 
 mod bitmaps;
+mod blocking_lists;
 mod expiry_args;
 mod hyperloglogs;
 mod keys;
+mod lists;
 mod scan_options;
 mod sets;
 mod strings;
@@ -18,8 +20,10 @@ use crate::command::Command;
 #[rustfmt::skip]
 pub const FAMILIES: &[&[Command]] = &[
     bitmaps::COMMANDS,
+    blocking_lists::COMMANDS,
     hyperloglogs::COMMANDS,
     keys::COMMANDS,
+    lists::COMMANDS,
     sets::COMMANDS,
     strings::COMMANDS,
     zsets::COMMANDS,

@@ -1,6 +1,6 @@
 //! The model of a list: a `VecDeque`, and every operation done in the plainest way.
 
-use crate::types::list::{List, ListNode, NodeLimit, Side};
+use crate::types::list::{End, List, ListNode, NodeLimit, Side};
 use crate::types::listpack::{Listpack, LpEntry, LpValue};
 use std::collections::VecDeque;
 
@@ -17,6 +17,9 @@ pub enum ListOp {
     ExtendBack(Vec<Vec<u8>>),
     PopFront,
     PopBack,
+    Discard(End),
+    /// From, to.
+    Rotate(End, End),
     Get(i64),
     Set(i64, Vec<u8>),
     /// Side, pivot, element.
@@ -59,6 +62,11 @@ impl ListOp {
             ListOp::ExtendBack(es) => list.extend_back(es.iter().map(Vec::as_slice), limit),
             ListOp::PopFront => return pop(list, limit, List::front, List::pop_front),
             ListOp::PopBack => return pop(list, limit, List::back, List::pop_back),
+            ListOp::Discard(end) => return Outcome::Found(list.discard(*end, limit)),
+            ListOp::Rotate(from, to) => {
+                let moved = list.rotate(*from, *to, limit).map(LpValue::into_vec);
+                return Outcome::Elements(moved.into_iter().collect());
+            }
             ListOp::Get(i) => {
                 return Outcome::Elements(list.get(*i).map(|e| e.to_vec()).into_iter().collect());
             }
@@ -88,6 +96,15 @@ impl ListOp {
             ListOp::ExtendBack(es) => model.extend(es.iter().cloned()),
             ListOp::PopFront => return Outcome::Elements(model.pop_front().into_iter().collect()),
             ListOp::PopBack => return Outcome::Elements(model.pop_back().into_iter().collect()),
+            ListOp::Discard(end) => return Outcome::Found(pop_model(model, *end).is_some()),
+            ListOp::Rotate(from, to) => {
+                let moved = pop_model(model, *from);
+                moved.iter().for_each(|element| match to {
+                    End::Head => model.push_front(element.clone()),
+                    End::Tail => model.push_back(element.clone()),
+                });
+                return Outcome::Elements(moved.into_iter().collect());
+            }
             ListOp::Get(i) => {
                 return Outcome::Elements(at(model, *i).map(|i| model[i].clone()).into_iter().collect());
             }
@@ -138,6 +155,13 @@ fn pop(
     let popped = pop(list, limit);
     assert_eq!(peeked, popped);
     Outcome::Elements(popped.map(LpValue::into_vec).into_iter().collect())
+}
+
+fn pop_model(model: &mut ListModel, end: End) -> Option<Vec<u8>> {
+    match end {
+        End::Head => model.pop_front(),
+        End::Tail => model.pop_back(),
+    }
 }
 
 fn reload(list: &List, limit: NodeLimit) -> List {

@@ -13,7 +13,7 @@
 mod nodes;
 mod quicklist;
 
-use super::listpack::{LISTPACK_BYTES_MAX, Listpack, LpEntry, LpValue, Needle};
+use super::listpack::{IntText, LISTPACK_BYTES_MAX, Listpack, LpEntry, LpValue, Needle};
 use nodes::{Content, Entries, Node, Nodes, Place, remove_matching};
 use quicklist::Quicklist;
 
@@ -96,6 +96,15 @@ pub enum Side {
     Before,
     /// Towards the tail.
     After,
+}
+
+/// One end of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The first element, number 0.
+    Head,
+    /// The last element, number -1.
+    Tail,
 }
 
 /// One node of a list, as snapshots hold it.
@@ -229,6 +238,48 @@ impl List {
         };
         self.has_shrunk(limit);
         value
+    }
+
+    /// The element at one end.
+    #[inline]
+    pub fn end(&self, end: End) -> Option<LpEntry<'_>> {
+        match end {
+            End::Head => self.front(),
+            End::Tail => self.back(),
+        }
+    }
+
+    /// Puts the elements at one end, one after the other: [`extend_front`](Self::extend_front) or
+    /// [`extend_back`](Self::extend_back).
+    pub fn extend<'a>(
+        &mut self,
+        end: End,
+        elements: impl Iterator<Item = &'a [u8]> + Clone,
+        limit: NodeLimit,
+    ) {
+        match end {
+            End::Head => self.extend_front(elements, limit),
+            End::Tail => self.extend_back(elements, limit),
+        }
+    }
+
+    /// Removes the element at one end, which was read with [`end`](Self::end) before: a pop that allocates
+    /// nothing. False if there is none.
+    pub fn discard(&mut self, end: End, limit: NodeLimit) -> bool {
+        let found = self.discard_as_is(end);
+        self.has_shrunk(limit);
+        found
+    }
+
+    /// Takes the element at one end out and puts it at an end again, for LMOVE within one list. As in Redis the
+    /// list is not taken for smaller in between, which could change its encoding. Returns the element.
+    pub fn rotate(&mut self, from: End, to: End, limit: NodeLimit) -> Option<LpValue> {
+        let value = self.end(from)?.to_value();
+        self.discard_as_is(from);
+        let mut text = IntText::default();
+        self.extend(to, std::iter::once(value.as_entry().as_slice(&mut text)), limit);
+        self.has_shrunk(limit);
+        Some(value)
     }
 
     /// Element number `index`, counted from the end if negative. O(nodes / 256) and one node.
@@ -448,6 +499,16 @@ impl List {
         match &mut self.repr {
             Repr::Listpack(lp) => lp.push_back(element),
             Repr::Quicklist(list) => list.push_back(element, limit),
+        }
+    }
+
+    fn discard_as_is(&mut self, end: End) -> bool {
+        match &mut self.repr {
+            Repr::Listpack(lp) => {
+                let pos = if end == End::Head { lp.first() } else { lp.last() };
+                pos.map(|pos| lp.remove(pos)).is_some()
+            }
+            Repr::Quicklist(list) => list.discard(end),
         }
     }
 

@@ -3,8 +3,8 @@
 //! When an element joins a node, gets one of its own, or splits one follows Redis: the number of nodes decides
 //! when a shrinking list turns into a single listpack again, which clients see in `OBJECT ENCODING`.
 
-use super::NodeLimit;
 use super::nodes::{Content, Gap, Node, Nodes, Place};
+use super::{End, NodeLimit};
 use crate::types::listpack::{Listpack, LpEntry, LpValue, Needle, Pos};
 
 /// Added to the text of an element when asked whether a node can take it: more than its entry ever needs on
@@ -95,6 +95,20 @@ impl Quicklist {
         let value = self.nodes.edit(place, Node::pop_back);
         self.remove_if_empty(place);
         value
+    }
+
+    /// Removes the element at one end; false if there is none.
+    pub fn discard(&mut self, end: End) -> bool {
+        let place = if end == End::Head { self.nodes.first() } else { self.nodes.last() };
+        let Some(place) = place else {
+            return false;
+        };
+        self.nodes.edit(place, |node| {
+            let offset = if end == End::Head { 0 } else { node.count().saturating_sub(1) };
+            node.remove_range(offset, 1);
+        });
+        self.remove_if_empty(place);
+        true
     }
 
     pub fn get(&self, index: usize) -> Option<LpEntry<'_>> {

@@ -266,6 +266,7 @@ fn index() -> impl Strategy<Value = i64> {
 fn op() -> impl Strategy<Value = ListOp> {
     let many = || vec(element(), 0..12);
     let side = prop_oneof![Just(Side::Before), Just(Side::After)];
+    let end = || prop_oneof![Just(End::Head), Just(End::Tail)];
     prop_oneof![
         2 => element().prop_map(ListOp::PushFront),
         2 => element().prop_map(ListOp::PushBack),
@@ -273,6 +274,8 @@ fn op() -> impl Strategy<Value = ListOp> {
         2 => many().prop_map(ListOp::ExtendBack),
         1 => Just(ListOp::PopFront),
         1 => Just(ListOp::PopBack),
+        1 => end().prop_map(ListOp::Discard),
+        1 => (end(), end()).prop_map(|(from, to)| ListOp::Rotate(from, to)),
         2 => index().prop_map(ListOp::Get),
         4 => (index(), element()).prop_map(|(i, e)| ListOp::Set(i, e)),
         4 => (side, element(), element()).prop_map(|(s, p, e)| ListOp::Insert(s, p, e)),
