@@ -5,6 +5,7 @@
 mod bitmaps;
 mod blocking_lists;
 mod expiry_args;
+mod hashes;
 mod hyperloglogs;
 mod keys;
 mod lists;
@@ -19,6 +20,8 @@ use crate::command::Command;
 /// The tables of all families.
 #[rustfmt::skip]
 pub const FAMILIES: &[&[Command]] = &[
+    hashes::COMMANDS,
+    hashes::expiry::COMMANDS,
     bitmaps::COMMANDS,
     blocking_lists::COMMANDS,
     hyperloglogs::COMMANDS,

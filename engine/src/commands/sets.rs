@@ -701,7 +701,7 @@ fn store(ctx: &mut Context<'_>, key: &[u8], result: Set, event: &'static str) ->
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::{Bench, check, check3};
+    use crate::testing::{Bench, WRONG_TYPE, check, check3};
     use proptest::prelude::{Just, Strategy, prop_assert_eq, prop_oneof, proptest};
 
     #[test]
@@ -722,6 +722,41 @@ mod tests {
         check("SISMEMBER s a", "0");
         check("SADD s a; SMISMEMBER s a b", "[1 0]");
         check("SMISMEMBER s a b", "[0 0]");
+    }
+
+    #[test]
+    fn other_types_are_refused() {
+        for command in [
+            "SADD",
+            "SREM",
+            "SISMEMBER",
+            "SMISMEMBER",
+            "SMOVE a",
+            "SRANDMEMBER",
+            "SPOP",
+            "SSCAN",
+            "SDIFF",
+            "SUNION",
+            "SINTER",
+            "SINTERSTORE x",
+            "SUNIONSTORE x",
+            "SDIFFSTORE x",
+            "SINTERCARD 2",
+        ] {
+            let (name, before) = command.split_once(' ').unwrap_or((command, ""));
+            let rest = match name {
+                "SPOP" | "SRANDMEMBER" => "1",
+                "SSCAN" => "0",
+                _ => "a",
+            };
+            check(&format!("SADD a a; HSET k f v; {name} {before} k {rest}"), WRONG_TYPE);
+        }
+        check("HSET k f v; SMEMBERS k", WRONG_TYPE);
+        check("HSET k f v; SCARD k", WRONG_TYPE);
+        check("HSET k f v; SMOVE missing k a", "0");
+        check("HSET k f v; SMOVE k missing a", WRONG_TYPE);
+        check("HSET k f v; SINTER missing k", WRONG_TYPE);
+        check("HSET k f v; SADD s a; SUNIONSTORE k s; SMEMBERS k", r#"["a"]"#);
     }
 
     #[test]
