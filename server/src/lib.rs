@@ -1,0 +1,35 @@
+//! `baton`: the network node. Bytes in, bytes out: RESP, connections, settings, the command line.
+//!
+//! | file          | holds                                                                    |
+//! |---------------|--------------------------------------------------------------------------|
+//! | `main`        | nothing but the allocator and a call of [`main`]                         |
+//! | `start`       | the start and the end of the process                                     |
+//! | `core`        | one thread: its event loop, listeners, connections and chores            |
+//! | `connection`  | one connection: reading, waiting, writing                                |
+//! | `session`     | one conversation: what becomes of each command                           |
+//! | `protocol`    | requests cut out of bytes                                                |
+//! | `client`      | what everybody may know of a client; its mailbox                         |
+//! | `server`      | what all cores share                                                     |
+//! | `commands/`   | the commands of the node itself                                          |
+//! | `config/`     | the settings table and everything derived from it                        |
+//! | `cli`, `daemon`, `logging`, `syscheck`, `memtest`, `memory` | the process and its system    |
+//!
+//! Absent on purpose: data structures and file formats (`baton-engine`), owners of slots (`baton`).
+
+mod cli;
+mod client;
+mod commands;
+pub mod config;
+mod connection;
+mod core;
+mod daemon;
+mod logging;
+pub mod memory;
+mod memtest;
+pub mod protocol;
+mod server;
+mod session;
+mod start;
+mod syscheck;
+
+pub use start::main;
