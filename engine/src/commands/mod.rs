@@ -12,6 +12,8 @@ mod lists;
 mod scan_options;
 mod sets;
 mod strings;
+#[cfg(test)]
+mod table_tests;
 mod timeout;
 mod zsets;
 
