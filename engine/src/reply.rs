@@ -247,6 +247,16 @@ impl Out {
         }
     }
 
+    /// A double printed in a way of its own: `,text`, or a bulk string in RESP2.
+    pub fn double_text(&mut self, text: &[u8]) {
+        if !self.resp3 {
+            return self.bulk(text);
+        }
+        self.bytes.push(b',');
+        self.bytes.extend_from_slice(text);
+        self.crlf();
+    }
+
     /// A boolean: `#t`, or `:1` in RESP2.
     pub fn boolean(&mut self, yes: bool) {
         match (self.resp3, yes) {

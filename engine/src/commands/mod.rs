@@ -5,6 +5,7 @@
 mod bitmaps;
 mod blocking_lists;
 mod expiry_args;
+mod geo;
 mod hashes;
 mod hyperloglogs;
 mod keys;
@@ -31,6 +32,7 @@ pub const FAMILIES: &[&[Command]] = &[
     lists::COMMANDS,
     sets::COMMANDS,
     strings::COMMANDS,
+    geo::COMMANDS,
     zsets::COMMANDS,
 ];
 

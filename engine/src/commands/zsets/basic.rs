@@ -277,7 +277,12 @@ pub(super) fn zrandmember(ctx: &mut Context<'_>, args: Args<'_>) -> Result<Reply
     if count >= 0 {
         let count = usize::try_from(count).unwrap_or(usize::MAX).min(zset.len());
         write_len(out, count, with_scores);
-        zset.sample(count, rng, |entry| write_entry(out, entry.member, entry.score, with_scores));
+        if count == zset.len() {
+            // All of them, which Redis walks from the end.
+            zset.iter().rev().for_each(|entry| write_entry(out, entry.member, entry.score, with_scores));
+        } else {
+            zset.sample(count, rng, |entry| write_entry(out, entry.member, entry.score, with_scores));
+        }
     } else if count.unsigned_abs() > REPEATS_MAX {
         return Err(OUT_OF_RANGE);
     } else {

@@ -14,7 +14,6 @@ mod range;
 #[cfg(test)]
 mod tests;
 
-#[allow(unused_imports, reason = "the geo commands are next")]
 pub(super) use self::basic::{AddOptions, add_members};
 
 use self::algebra::{zdiff, zdiffstore, zinter, zintercard, zinterstore, zunion, zunionstore};
