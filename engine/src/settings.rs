@@ -1,5 +1,7 @@
 //! What of the configuration the engine needs. The names are those of redis.conf.
 
+use crate::types::list::NodeLimit;
+
 /// Which keys may be evicted, and which first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum EvictionPolicy {
@@ -40,6 +42,8 @@ impl EvictionPolicy {
 pub struct Settings {
     /// Number of databases.
     pub databases: usize,
+    /// `cluster-enabled`
+    pub cluster_enabled: bool,
     /// `proto-max-bulk-len`: the longest string.
     pub proto_max_bulk_len: u64,
     /// `hash-max-listpack-entries`
@@ -50,6 +54,8 @@ pub struct Settings {
     pub list_max_listpack_size: i64,
     /// `list-compress-depth`; lists are not compressed in memory, snapshots are.
     pub list_compress_depth: usize,
+    /// DEBUG QUICKLIST-PACKED-THRESHOLD: list elements of so many bytes get a node of their own.
+    pub quicklist_packed_threshold: Option<usize>,
     /// `set-max-intset-entries`
     pub set_max_intset_entries: usize,
     /// `set-max-listpack-entries`
@@ -88,11 +94,13 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             databases: 16,
+            cluster_enabled: false,
             proto_max_bulk_len: 512 << 20,
             hash_max_listpack_entries: 512,
             hash_max_listpack_value: 64,
             list_max_listpack_size: -2,
             list_compress_depth: 0,
+            quicklist_packed_threshold: None,
             set_max_intset_entries: 512,
             set_max_listpack_entries: 128,
             set_max_listpack_value: 64,
@@ -110,5 +118,13 @@ impl Default for Settings {
             lazyfree_lazy_user_del: true,
             active_expire_effort: 1,
         }
+    }
+}
+
+impl Settings {
+    /// How much one node of a list may hold.
+    pub fn node_limit(&self) -> NodeLimit {
+        let limit = NodeLimit::new(self.list_max_listpack_size);
+        self.quicklist_packed_threshold.map_or(limit, |bytes| limit.with_large_from(bytes))
     }
 }

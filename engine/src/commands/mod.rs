@@ -12,6 +12,7 @@ mod keys;
 mod lists;
 mod scan_options;
 mod sets;
+mod sort;
 mod strings;
 #[cfg(test)]
 mod table_tests;
@@ -31,6 +32,7 @@ pub const FAMILIES: &[&[Command]] = &[
     keys::COMMANDS,
     lists::COMMANDS,
     sets::COMMANDS,
+    sort::COMMANDS,
     strings::COMMANDS,
     geo::COMMANDS,
     zsets::COMMANDS,

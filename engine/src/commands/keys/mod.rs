@@ -9,6 +9,7 @@
 mod expire;
 mod object;
 
+use super::scan_options::{self, ScanOptions, Scanned};
 use crate::command::{
     Args, Arity, Category, Command, Flag::*, Group, KeyFlag::*, Run, key, keys as key_range,
 };
@@ -17,7 +18,7 @@ use crate::error::CommandError;
 use crate::glob::{glob_match, has_wildcards, literal_prefix};
 use crate::keyspace::notify::Class;
 use crate::keyspace::{KeyType, scan as walk};
-use crate::number::{parse_i64, parse_u64};
+use crate::number::parse_i64;
 use crate::reply::Reply;
 use crate::slot::Slot;
 
@@ -557,39 +558,20 @@ fn randomkey(ctx: &mut Context<'_>, _: Args<'_>) -> Result<Reply, CommandError> 
 }
 
 fn scan(ctx: &mut Context<'_>, mut args: Args<'_>) -> Result<Reply, CommandError> {
-    let cursor = parse_u64(args.required()?).ok_or(CommandError::text("ERR invalid cursor"))?;
-    let (mut count, mut pattern, mut kind) = (10, Pattern::ANY, None);
-    while let Some(option) = args.take() {
-        let more = args.left() > 0;
-        if more && option.eq_ignore_ascii_case(b"COUNT") {
-            count = match args.integer()? {
-                n @ 1.. => n as usize,
-                _ => return Err(CommandError::Syntax),
-            };
-        } else if more && option.eq_ignore_ascii_case(b"MATCH") {
-            pattern = Pattern::new(args.required()?);
-        } else if more && option.eq_ignore_ascii_case(b"TYPE") {
-            kind = Some(type_named(args.required()?)?);
-        } else if option.eq_ignore_ascii_case(b"NOVALUES") {
-            return Err(CommandError::text("ERR NOVALUES option can only be used in HSCAN"));
-        } else if option.eq_ignore_ascii_case(b"NOSCORES") {
-            return Err(CommandError::text("ERR NOSCORES option can only be used in ZSCAN"));
-        } else {
-            return Err(CommandError::Syntax);
-        }
-    }
+    let cursor = scan_options::cursor(args.required()?)?;
+    let options = ScanOptions::read(&mut args, Scanned::Keys)?;
+    let pattern = Pattern(options.pattern);
+    let kind = options.kind.map(type_named).transpose()?;
     let now_ms = ctx.now_ms();
-    let mut found: Vec<&[u8]> = Vec::with_capacity(count.min(1_024));
-    let next = walk::step(&ctx.keyspace, cursor, count, |entry| {
+    let mut found: Vec<&[u8]> = Vec::with_capacity(options.count.min(1_024));
+    let next = walk::step(&ctx.keyspace, cursor, options.count, |entry| {
         let there = entry.expiry().is_none_or(|at| at > now_ms);
         if there && kind.is_none_or(|kind| kind == Some(entry.value().kind())) && pattern.matches(entry.key())
         {
             found.push(entry.key());
         }
     });
-    ctx.out.array(2);
-    ctx.out.bulk(itoa::Buffer::new().format(next).as_bytes());
-    ctx.out.array(found.len());
+    scan_options::write_head(ctx.out, next, found.len());
     for key in found {
         ctx.out.bulk(key);
     }
@@ -605,6 +587,11 @@ fn type_named(name: &[u8]) -> Result<Option<KeyType>, CommandError> {
         return Err(CommandError::owned(format!("ERR unknown type name '{name}'")));
     }
     Ok(kind)
+}
+
+/// Whether all keys that match are in the slot of `key`.
+pub(super) fn in_slot_of(glob: &[u8], key: &[u8]) -> bool {
+    Pattern(Some(glob)).slot() == Some(Slot::of(key))
 }
 
 /// A pattern of keys.
