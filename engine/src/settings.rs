@@ -86,6 +86,8 @@ pub struct Settings {
     pub lazyfree_lazy_server_del: bool,
     /// `lazyfree-lazy-user-del`
     pub lazyfree_lazy_user_del: bool,
+    /// `lazyfree-lazy-user-flush`
+    pub lazyfree_lazy_user_flush: bool,
     /// `active-expire-effort`, 1 to 10.
     pub active_expire_effort: u32,
 }
@@ -116,6 +118,7 @@ impl Default for Settings {
             lazyfree_lazy_expire: true,
             lazyfree_lazy_server_del: true,
             lazyfree_lazy_user_del: true,
+            lazyfree_lazy_user_flush: true,
             active_expire_effort: 1,
         }
     }

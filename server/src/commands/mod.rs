@@ -72,11 +72,13 @@ pub fn engine_settings(settings: &Settings) -> baton_engine::settings::Settings 
     };
     baton_engine::settings::Settings {
         databases: settings.databases as usize,
+        cluster_enabled: settings.cluster_enabled,
         proto_max_bulk_len: settings.proto_max_bulk_len,
         hash_max_listpack_entries: settings.hash_max_listpack_entries,
         hash_max_listpack_value: settings.hash_max_listpack_value,
         list_max_listpack_size: settings.list_max_listpack_size,
         list_compress_depth: settings.list_compress_depth as usize,
+        quicklist_packed_threshold: None,
         set_max_intset_entries: settings.set_max_intset_entries,
         set_max_listpack_entries: settings.set_max_listpack_entries,
         set_max_listpack_value: settings.set_max_listpack_value,
@@ -92,6 +94,7 @@ pub fn engine_settings(settings: &Settings) -> baton_engine::settings::Settings 
         lazyfree_lazy_expire: settings.lazyfree_lazy_expire,
         lazyfree_lazy_server_del: settings.lazyfree_lazy_server_del,
         lazyfree_lazy_user_del: settings.lazyfree_lazy_user_del,
+        lazyfree_lazy_user_flush: settings.lazyfree_lazy_user_flush,
         active_expire_effort: settings.active_expire_effort,
     }
 }
