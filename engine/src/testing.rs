@@ -142,6 +142,24 @@ pub fn check3(script: &str, reply: &str) {
     assert_eq!(replies.last().map(String::as_str), Some(reply), "after {script:?}");
 }
 
+/// The effects and the events of the last of several commands, which are separated by `;`.
+pub fn traces(script: &str) -> (Vec<String>, Vec<String>) {
+    let mut bench = Bench::new();
+    for line in script.split(';') {
+        bench.effects();
+        bench.events();
+        bench.run(line.trim());
+    }
+    (bench.effects(), bench.events())
+}
+
+/// Runs a command against a key `l` that holds another type than its family works on (a list).
+pub fn with_list(line: &str) -> String {
+    let mut bench = Bench::new();
+    bench.other_type("l");
+    bench.run(line)
+}
+
 /// The line of [`crate::error::CommandError::WrongType`] as [`readable`] shows it.
 pub const WRONG_TYPE: &str = "-WRONGTYPE Operation against a key holding the wrong kind of value";
 

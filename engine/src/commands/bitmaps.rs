@@ -174,32 +174,31 @@ struct Range {
 }
 
 impl Range {
-    /// Reads the rest of the arguments. The unit is judged before the end: so which error wins is Redis's.
-    fn read(mut args: Args<'_>) -> Result<Self, CommandError> {
-        let mut range = Self { start: 0, end: None, unit: RangeUnit::Byte };
+    /// Reads the rest of the arguments. Which of two errors wins is Redis's choice: BITPOS looks at the unit
+    /// before the end.
+    fn read(mut args: Args<'_>, unit_first: bool) -> Result<Self, CommandError> {
         let words = args.rest();
         if words.len() > 3 {
             return Err(CommandError::Syntax);
         }
-        let integer = |text: &[u8]| parse_i64(text).ok_or(CommandError::NotInteger);
-        if let Some(start) = words.first() {
-            range.start = integer(start)?;
+        let integer =
+            |at: usize| words.get(at).map(|text| parse_i64(text).ok_or(CommandError::NotInteger)).transpose();
+        let unit = || match words.get(2) {
+            Some(word) if word.eq_ignore_ascii_case(b"BIT") => Ok(RangeUnit::Bit),
+            Some(word) if !word.eq_ignore_ascii_case(b"BYTE") => Err(CommandError::Syntax),
+            _ => Ok(RangeUnit::Byte),
+        };
+        let start = integer(0)?.unwrap_or(0);
+        if unit_first {
+            unit()?;
         }
-        match words.get(2) {
-            Some(word) if word.eq_ignore_ascii_case(b"BIT") => range.unit = RangeUnit::Bit,
-            Some(word) if !word.eq_ignore_ascii_case(b"BYTE") => return Err(CommandError::Syntax),
-            _ => {}
-        }
-        if let Some(end) = words.get(1) {
-            range.end = Some(integer(end)?);
-        }
-        Ok(range)
+        Ok(Self { start, end: integer(1)?, unit: unit()? })
     }
 }
 
 fn bitcount(ctx: &mut Context<'_>, mut args: Args<'_>) -> Result<Reply, CommandError> {
     let key = args.required()?;
-    let range = Range::read(args)?;
+    let range = Range::read(args, false)?;
     Ok(Reply::Integer(match ctx.keyspace.string(key)? {
         Some(text) => {
             let mut digits = itoa::Buffer::new();
@@ -217,7 +216,7 @@ fn bitpos(ctx: &mut Context<'_>, mut args: Args<'_>) -> Result<Reply, CommandErr
         1 => true,
         _ => return Err(CommandError::text("ERR The bit argument must be 1 or 0.")),
     };
-    let range = Range::read(args)?;
+    let range = Range::read(args, true)?;
     Ok(Reply::Integer(match ctx.keyspace.string(key)? {
         Some(text) => {
             let mut digits = itoa::Buffer::new();
@@ -251,6 +250,8 @@ fn bitop(ctx: &mut Context<'_>, mut args: Args<'_>) -> Result<Reply, CommandErro
     }
     let result = combine(ctx, op, sources);
     let len = result.len();
+    // Lets go what has expired: that comes before our own effect.
+    ctx.keyspace.exists(target);
     if len > 0 {
         if foreign {
             ctx.keyspace.propagate(&[b"SET", target, &result]);
@@ -402,26 +403,11 @@ fn run_steps(ctx: &mut Context<'_>, key: &[u8], steps: &Steps, last: u64) -> Res
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::{Bench, WRONG_TYPE, check, check3};
+    use crate::testing::{WRONG_TYPE, check, check3, traces, with_list};
 
     const SYNTAX: &str = "-ERR syntax error";
     const NOT_INTEGER: &str = "-ERR value is not an integer or out of range";
     const BAD_OFFSET: &str = "-ERR bit offset is not an integer or out of range";
-
-    fn with_list(line: &str) -> String {
-        let mut bench = Bench::new();
-        bench.other_type("l");
-        bench.run(line)
-    }
-
-    fn traces(script: &str) -> (Vec<String>, Vec<String>) {
-        let mut bench = Bench::new();
-        for line in script.split(';') {
-            (bench.effects(), bench.events());
-            bench.run(line.trim());
-        }
-        (bench.effects(), bench.events())
-    }
 
     #[test]
     fn single_bits() {
@@ -474,7 +460,8 @@ mod tests {
         }
         check("BITCOUNT k x", NOT_INTEGER);
         check("BITCOUNT k 0 x", NOT_INTEGER);
-        check("BITCOUNT k 0 x FOO", SYNTAX);
+        check("BITCOUNT k 0 x FOO", NOT_INTEGER);
+        check("BITPOS k 1 0 x FOO", SYNTAX);
         check("BITCOUNT k 0 1 BIT x", SYNTAX);
     }
 

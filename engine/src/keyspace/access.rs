@@ -571,7 +571,9 @@ impl<'a> Keyspace<'a> {
         self.shards().any(|shard| shard.effects.listening())
     }
 
-    /// Leaves this effect in place of the running command. Several calls leave several.
+    /// Leaves this effect in place of the running command. Several calls leave several. Effects are replayed in the
+    /// order they are left: every key in it must have been looked up or changed before, so that the removal of
+    /// one that has expired comes first.
     pub fn propagate(&mut self, args: &[&[u8]]) {
         let db = self.db;
         if let Some(shard) = self.nth_shard_mut(0) {
