@@ -104,11 +104,6 @@ impl Bench {
         Keyspace::one(&mut self.shard, &self.settings, self.db, self.now_ms)
     }
 
-    /// Removes a key, as DEL and UNLINK do.
-    pub fn remove(&mut self, key: &[u8]) {
-        self.keyspace().remove(key);
-    }
-
     /// The effects left since the last call, one per line as `db: COMMAND args`.
     pub fn effects(&mut self) -> Vec<String> {
         let text = |arg: &[u8]| arg.escape_ascii().to_string();

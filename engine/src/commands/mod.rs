@@ -24,9 +24,9 @@ use crate::command::Command;
 /// The tables of all families.
 #[rustfmt::skip]
 pub const FAMILIES: &[&[Command]] = &[
+    bitmaps::COMMANDS,
     hashes::COMMANDS,
     hashes::expiry::COMMANDS,
-    bitmaps::COMMANDS,
     blocking_lists::COMMANDS,
     hyperloglogs::COMMANDS,
     keys::COMMANDS,

@@ -1,7 +1,7 @@
 //! Hash fields that expire, as Valkey has them: a deadline for any field, named after the word `FIELDS`.
 //!
-//! Deadlines in the past remove the fields at once. All effects are absolute: `HPEXPIREAT`, `HSETEX ... PXAT`,
-//! `HPERSIST` and `HDEL` with exactly the fields that changed.
+//! Deadlines in the past remove the fields at once. All effects are absolute: `HPEXPIREAT`, `HPERSIST` and `HDEL`
+//! with exactly the fields that changed, `HSETEX` without conditions.
 
 use super::{Dropped, after_removal, drop_field, expect, leave, limits, note_expired, overdue, write_value};
 use crate::command::{Args, Arity, Category, Command, Flag::*, Group, KeyFlag::*, Run, key};
@@ -276,7 +276,7 @@ impl Conditions {
     fn allow(self, old: Option<i64>, new: i64) -> bool {
         match old {
             None => !self.xx && !self.gt,
-            Some(old) => !self.nx && !(self.gt && new <= old) && !(self.lt && new >= old),
+            Some(old) => !(self.nx || self.gt && new <= old || self.lt && new >= old),
         }
     }
 }

@@ -305,15 +305,13 @@ fn leave(ctx: &mut Context<'_>, head: &[&[u8]], fields: &[&[u8]]) {
     }
 }
 
-/// Leaves the value that a field got, with the deadline that it kept, for commands that computed it.
-fn leave_value(ctx: &mut Context<'_>, key: &[u8], field: &[u8], value: &[u8], deadline: Option<i64>) {
-    match deadline {
-        None => ctx.keyspace.propagate(&[b"HSET", key, field, value]),
-        Some(at) => {
-            let mut text = itoa::Buffer::new();
-            let at = text.format(at).as_bytes();
-            ctx.keyspace.propagate(&[b"HSETEX", key, b"PXAT", at, b"FIELDS", b"1", field, value]);
-        }
+/// Leaves the value that a field got, for commands that computed it. A deadline that it kept is not named: in
+/// its last millisecond, the field would be gone at once.
+fn leave_value(ctx: &mut Context<'_>, key: &[u8], field: &[u8], value: &[u8], keeps_deadline: bool) {
+    if keeps_deadline {
+        ctx.keyspace.propagate(&[b"HSETEX", key, b"KEEPTTL", b"FIELDS", b"1", field, value]);
+    } else {
+        ctx.keyspace.propagate(&[b"HSET", key, field, value]);
     }
 }
 
@@ -371,7 +369,7 @@ fn hsetnx(ctx: &mut Context<'_>, args: Args<'_>) -> Result<Reply, CommandError> 
     hash.set(field, value, now_ms, &limits, hasher);
     if had_volatile {
         ctx.keyspace.hash_expiry_changed(key, true);
-        leave_value(ctx, key, field, value, None);
+        leave_value(ctx, key, field, value, false);
     }
     ctx.keyspace.modified(key);
     note_expired(ctx, key, overdue);
@@ -468,9 +466,9 @@ fn replace_value(
     let hash = ctx.keyspace.hash_or_new(key)?;
     let value = compute(hash.get(field, now_ms, hasher))?;
     let had_volatile = hash.volatile_fields() > 0;
-    let (mut deadline, mut gone) = (None, 0);
+    let (mut keeps_deadline, mut gone) = (false, 0);
     if had_volatile {
-        deadline = hash.field_expiry(field, now_ms, hasher).flatten();
+        keeps_deadline = hash.field_expiry(field, now_ms, hasher).flatten().is_some();
         gone = overdue(hash, std::iter::once(field), now_ms, hasher).len();
     }
     hash.set_with(field, &value, FieldTtl::Keep, now_ms, &limits, hasher);
@@ -478,7 +476,7 @@ fn replace_value(
         ctx.keyspace.hash_expiry_changed(key, true);
     }
     if leave_it || had_volatile {
-        leave_value(ctx, key, field, &value, deadline);
+        leave_value(ctx, key, field, &value, keeps_deadline);
     }
     ctx.keyspace.modified(key);
     note_expired(ctx, key, gone);

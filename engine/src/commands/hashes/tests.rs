@@ -368,8 +368,8 @@ fn effects_are_absolute_and_name_what_changed() {
         ("HSETEX h PX 0 FIELDS 2 a 5 y 6", "0: HDEL h a".to_owned()),
         ("HSETEX h PX 0 FIELDS 1 y 6", String::new()),
         ("HINCRBY h a 1", "0: HSET h a 2".to_owned()),
-        ("HINCRBY h v 1", format!("0: HSETEX h PXAT {} FIELDS 1 v 2", at(100_000))),
-        ("HINCRBYFLOAT h v 1", format!("0: HSETEX h PXAT {} FIELDS 1 v 2", at(100_000))),
+        ("HINCRBY h v 1", "0: HSETEX h KEEPTTL FIELDS 1 v 2".to_owned()),
+        ("HINCRBYFLOAT h v 1", "0: HSETEX h KEEPTTL FIELDS 1 v 2".to_owned()),
         ("HSETNX h y 1", "0: HSET h y 1".to_owned()),
         ("HEXPIRE h 10 FIELDS 1 x", String::new()),
         ("HPERSIST h FIELDS 1 a", String::new()),
@@ -379,6 +379,19 @@ fn effects_are_absolute_and_name_what_changed() {
         b.run(command);
         assert_eq!(b.effects().join(" | "), effect, "of {command}");
     }
+}
+
+/// A deadline in the effect would have removed the field there.
+#[test]
+fn a_field_is_changed_in_its_last_millisecond() {
+    let mut b = bench("HSET h a 1; HPEXPIRE h 10 FIELDS 1 a");
+    b.now_ms += 10;
+    for (command, effect) in [("HINCRBY h a 1", "2"), ("HINCRBYFLOAT h a 0.5", "2.5")] {
+        b.run(command);
+        assert_eq!(b.effects(), [format!("0: HSETEX h KEEPTTL FIELDS 1 a {effect}")]);
+    }
+    b.run("HSETEX h KEEPTTL FIELDS 1 a 3");
+    assert_eq!(b.run("HPEXPIRETIME h FIELDS 1 a"), format!("[{}]", START + 10));
 }
 
 #[test]
