@@ -286,10 +286,10 @@ impl ZSet {
         self.ranked(hasher).insert(member, score)
     }
 
-    /// Says that `adding` members, the longest of which has `longest` bytes, are about to be added: a compact set
-    /// that cannot hold even these alone is converted at once, not member by member.
-    pub fn expect(&mut self, adding: usize, longest: usize, limits: &ZSetLimits, hasher: &Hasher) {
-        if adding > limits.listpack_entries || longest > limits.listpack_value {
+    /// Says that `adding` members are about to be added: a compact set that cannot hold even these alone is
+    /// converted at once, not member by member.
+    pub fn expect(&mut self, adding: usize, limits: &ZSetLimits, hasher: &Hasher) {
+        if adding > limits.listpack_entries {
             self.ranked(hasher);
         }
     }

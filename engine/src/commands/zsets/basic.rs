@@ -3,6 +3,7 @@
 use super::{limits, write_entry, write_len};
 use crate::command::Args;
 use crate::commands::scan_options::{ScanOptions, Scanned, cursor, write_head};
+use crate::commands::sets::REPEATS_MAX;
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::hash::Hasher;
@@ -140,10 +141,9 @@ pub(in crate::commands) fn add_members<'a>(
     members: impl Iterator<Item = &'a [u8]> + Clone,
 ) -> Result<Reply, CommandError> {
     let (limits, hasher) = (limits(ctx.settings), ctx.hasher);
-    let longest = members.clone().map(<[u8]>::len).max().unwrap_or(0);
     let mut counts = AddCounts::default();
-    let add_all = |zset: &mut ZSet| {
-        for (member, score) in members.zip(scores) {
+    let mut add_all = |zset: &mut ZSet| {
+        for (member, score) in members.clone().zip(scores) {
             let Some((inserted, score)) = options.add(zset, member, *score, &limits, hasher)? else {
                 continue;
             };
@@ -155,11 +155,12 @@ pub(in crate::commands) fn add_members<'a>(
     };
     match ctx.keyspace.zset_mut(key)? {
         Some(zset) => {
-            zset.expect(scores.len(), longest, &limits, hasher);
+            zset.expect(scores.len(), &limits, hasher);
             add_all(zset)?;
         }
         None if options.existing_only => {}
         None => {
+            let longest = members.clone().map(<[u8]>::len).max().unwrap_or(0);
             let mut zset = ZSet::with_expected(scores.len(), longest, &limits, hasher);
             add_all(&mut zset)?;
             ctx.keyspace.put(key, Value::ZSet(Box::new(zset)), None);
@@ -245,8 +246,6 @@ fn rank(
 }
 
 pub(super) fn zrandmember(ctx: &mut Context<'_>, args: Args<'_>) -> Result<Reply, CommandError> {
-    /// The most repeats in one reply. Redis has no bound and would write until it is out of memory.
-    const REPEATS_MAX: u64 = 1 << 27;
     const OUT_OF_RANGE: CommandError = CommandError::text("ERR value is out of range");
 
     if args.count() == 2 {
