@@ -348,6 +348,8 @@ pub struct Command {
     pub run: Run,
     /// Subcommands of a container.
     pub subcommands: &'static [Command],
+    /// `COMMAND` shows the container as one command, without its subcommands (DEBUG).
+    pub hidden_subcommands: bool,
 }
 
 impl Command {
@@ -366,6 +368,7 @@ impl Command {
         summary: "",
         run: Run::Elsewhere,
         subcommands: &[],
+        hidden_subcommands: false,
     };
 
     /// Whether it has this flag. Walks the list: for hot paths keep [`flag_bits`](Self::flag_bits).

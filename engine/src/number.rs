@@ -303,6 +303,11 @@ pub fn format_f64(value: f64) -> NumberText {
     Decimal::shortest(value).print_as_fpconv(value < 0.0)
 }
 
+/// Prints a double as `fpconv` does: as [`format_f64`], but large integers in scientific notation too.
+pub fn format_f64_fpconv(value: f64) -> NumberText {
+    format_special(value).unwrap_or_else(|| Decimal::shortest(value).print_as_fpconv(value < 0.0))
+}
+
 /// Prints a double as Redis up to 7.0 replies it: `printf("%.17g")`, `inf` and `-inf`.
 pub fn format_f64_17g(value: f64) -> NumberText {
     format_special(value).unwrap_or_else(|| Decimal::rounded_to_17(value).print_as_g(value < 0.0))

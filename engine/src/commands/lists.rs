@@ -622,7 +622,7 @@ fn shortened(ctx: &mut Context<'_>, key: &[u8], event: &'static str, count: usiz
 // ---- arguments ---------------------------------------------------------------------------------------------
 
 fn limit(settings: &Settings) -> NodeLimit {
-    NodeLimit::new(settings.list_max_listpack_size)
+    settings.node_limit()
 }
 
 /// `LEFT` or `RIGHT`.

@@ -4,6 +4,8 @@
 
 mod bitmaps;
 mod blocking_lists;
+mod databases;
+mod debug;
 mod expiry_args;
 mod geo;
 mod hashes;
@@ -27,6 +29,8 @@ pub const FAMILIES: &[&[Command]] = &[
     bitmaps::COMMANDS,
     hashes::COMMANDS,
     hashes::expiry::COMMANDS,
+    databases::COMMANDS,
+    debug::COMMANDS,
     blocking_lists::COMMANDS,
     hyperloglogs::COMMANDS,
     keys::COMMANDS,

@@ -263,6 +263,28 @@ impl Entry {
         }
     }
 
+    /// Where the entry is in memory, to tell entries apart (DEBUG OBJECT).
+    pub fn address(&self) -> usize {
+        self.0.addr().get()
+    }
+
+    /// Bytes of the key with its value. Where elements differ in size, `samples` of them are looked at; 0 asks for
+    /// all. O(samples).
+    pub fn memory_usage(&self, samples: usize) -> usize {
+        let value = match self.value() {
+            // SAFETY: the value is a buffer, so the word is a `Box<Vec<u8>>`.
+            ValueRef::Str(StrRef::Raw(_)) => unsafe {
+                size_of::<Vec<u8>>() + self.boxed::<Vec<u8>>().capacity()
+            },
+            ValueRef::Str(_) => 0,
+            ValueRef::List(list) => size_of::<List>() + list.memory_usage(),
+            ValueRef::Set(set) => size_of::<Set>() + set.memory_usage(samples),
+            ValueRef::Hash(hash) => size_of::<Hash>() + hash.memory_usage(samples),
+            ValueRef::ZSet(zset) => size_of::<ZSet>() + zset.memory_usage(),
+        };
+        self.block_bytes() + value
+    }
+
     /// Bytes of the block itself.
     pub fn block_bytes(&self) -> usize {
         self.shape().0.total

@@ -5,6 +5,7 @@ use super::entry::Entry;
 use super::shard::{Garbage, ReadyKey};
 use super::value::ValueRef;
 use crate::slot::Slot;
+use std::ops::Range;
 
 /// Collections of more elements than this are freed in the background when the command allows it.
 const LAZY_FREE_FROM: usize = 64;
@@ -67,17 +68,19 @@ impl Keyspace<'_> {
         self.select(here);
     }
 
-    /// Removes all keys of a database: voids the transactions that watch one of them, leaves blocked clients
+    /// Removes all keys of some databases: voids the transactions that watch one of them, leaves blocked clients
     /// blocked. When `lazy` the tables go to [`Shard::garbage`](super::Shard::garbage). All shards must be held.
     /// Returns how many keys there were.
-    pub fn flush(&mut self, db: usize, lazy: bool) -> usize {
-        self.void_watches(|keyspace, at, key| at == db && keyspace.exists_in(db, key));
+    pub fn flush(&mut self, dbs: Range<usize>, lazy: bool) -> usize {
+        self.void_watches(|keyspace, at, key| dbs.contains(&at) && keyspace.exists_in(at, key));
         let mut removed = 0;
         self.for_each_shard(|shard| {
-            removed += shard.counts(db).keys;
-            let tables = shard.take_db(db);
-            if lazy {
-                shard.garbage.extend(tables.into_iter().map(Garbage::Table));
+            for db in dbs.clone() {
+                removed += shard.counts(db).keys;
+                let tables = shard.take_db(db);
+                if lazy {
+                    shard.garbage.extend(tables.into_iter().map(Garbage::Table));
+                }
             }
         });
         removed
@@ -179,7 +182,7 @@ mod tests {
         with(&mut bench, |keyspace| keyspace.put_string(b"there", b"v", SetExpiry::Clear));
         let (there, absent) = (watch(&mut bench, 0, b"there"), watch(&mut bench, 0, b"absent"));
         let other_db = watch(&mut bench, 1, b"there");
-        assert_eq!(with(&mut bench, |keyspace| keyspace.flush(0, true)), 1);
+        assert_eq!(with(&mut bench, |keyspace| keyspace.flush(0..1, true)), 1);
         assert!(there.is_touched() && !absent.is_touched() && !other_db.is_touched());
         assert_eq!(bench.shard.garbage.len(), 1);
         assert_eq!(bench.shard.counts(0).keys, 0);

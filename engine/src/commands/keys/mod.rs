@@ -10,6 +10,8 @@ mod expire;
 mod object;
 
 use super::scan_options::{self, ScanOptions, Scanned};
+pub(super) use object::{encoding_name, reference_count};
+
 use crate::command::{
     Args, Arity, Category, Command, Flag::*, Group, KeyFlag::*, Run, key, keys as key_range,
 };
