@@ -155,6 +155,18 @@ impl Book {
         &self.commands
     }
 
+    /// Adds another's figures.
+    pub fn merge(&mut self, other: &Self) {
+        for (id, stats) in other.commands.iter().enumerate() {
+            self.command(id).merge(stats);
+        }
+        for (code, count) in &other.errors {
+            *self.errors.entry(code.clone()).or_default() += count;
+        }
+        self.borrowed += other.borrowed;
+        self.inbox += other.inbox;
+    }
+
     /// CONFIG RESETSTAT.
     pub fn reset(&mut self) {
         *self = Self::default();

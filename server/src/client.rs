@@ -217,11 +217,28 @@ impl Client {
         }
     }
 
+    /// Whether it is on this machine.
+    pub fn is_local(&self) -> bool {
+        self.is_unix
+            || self
+                .address
+                .parse::<std::net::SocketAddr>()
+                .is_ok_and(|from| from.ip().to_canonical().is_loopback())
+    }
+
     /// Subscriptions of all kinds.
     pub fn subscriptions(&self) -> usize {
         self.channels.load(Ordering::Relaxed)
             + self.patterns.load(Ordering::Relaxed)
             + self.shard_channels.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that it keeps: itself, what it has sent ahead, what it has not read.
+    pub fn memory(&self) -> usize {
+        size_of::<Self>()
+            + self.query_bytes.load(Ordering::Relaxed)
+            + self.output_bytes.load(Ordering::Relaxed)
+            + self.mailbox.bytes()
     }
 
     /// Its class for output limits.

@@ -458,6 +458,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn check_query_limit(&mut self) {
         let limit = self.session.server.settings().client_query_buffer_limit;
         if self.input.len() as u64 > limit as u64 {
+            self.session.server.counters.query_limit_closed.fetch_add(1, Ordering::Relaxed);
             crate::log!(
                 crate::logging::Level::Warning,
                 "Closing client that reached max query buffer length: id={} addr={}",
@@ -493,6 +494,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let too_long = over_soft && since > 0 && now_ms - since >= limits.soft_seconds as i64 * 1_000;
         let over = too_long || limits.hard_bytes > 0 && unread as u64 > limits.hard_bytes;
         if over {
+            self.session.server.counters.output_limit_closed.fetch_add(1, Ordering::Relaxed);
             crate::log!(
                 crate::logging::Level::Warning,
                 "Client id={} addr={} closed for overcoming of output buffer limits: {unread} bytes unread.",
@@ -511,13 +513,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let client = &self.session.client;
         client.bytes_in.fetch_add(n as u64, Ordering::Relaxed);
         client.last_ms.store(self.session.server.node.now_ms(), Ordering::Relaxed);
-        self.session.server.cores[client.core].bytes_in.fetch_add(n as u64, Ordering::Relaxed);
+        let core = &self.session.server.cores[client.core];
+        core.bytes_in.fetch_add(n as u64, Ordering::Relaxed);
+        core.reads.fetch_add(1, Ordering::Relaxed);
     }
 
     fn count_out(&self, n: usize) {
         let client = &self.session.client;
         client.bytes_out.fetch_add(n as u64, Ordering::Relaxed);
-        self.session.server.cores[client.core].bytes_out.fetch_add(n as u64, Ordering::Relaxed);
+        let core = &self.session.server.cores[client.core];
+        core.bytes_out.fetch_add(n as u64, Ordering::Relaxed);
+        core.writes.fetch_add(1, Ordering::Relaxed);
     }
 }
 

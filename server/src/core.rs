@@ -31,6 +31,14 @@ impl Listener {
     }
 }
 
+/// What comes to a core from elsewhere.
+pub enum Arrival {
+    /// A connection, counted for the core already.
+    Connection(Accepted),
+    /// Accept from these from now on, and from nothing else.
+    Listen(Vec<Listener>),
+}
+
 /// A connection on its way to its core.
 pub enum Accepted {
     Tcp(std::net::TcpStream, SocketAddr),
@@ -47,7 +55,7 @@ pub fn run(
     server: Arc<Server>,
     core: usize,
     listeners: Vec<Listener>,
-    inlet: mpsc::UnboundedReceiver<Accepted>,
+    inlet: mpsc::UnboundedReceiver<Arrival>,
 ) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = match runtime {
@@ -65,14 +73,15 @@ async fn serve(
     server: Arc<Server>,
     core: usize,
     listeners: Vec<Listener>,
-    mut inlet: mpsc::UnboundedReceiver<Accepted>,
+    mut inlet: mpsc::UnboundedReceiver<Arrival>,
 ) {
     let mut phase = server.phase.subscribe();
     let buffers = Rc::new(Buffers::default());
-    let mut accepting = Vec::new();
-    for listener in listeners {
-        accepting.push(tokio::task::spawn_local(accept(server.clone(), core, listener)));
-    }
+    let accept_all = |listeners: Vec<Listener>| -> Vec<_> {
+        let start = |listener| tokio::task::spawn_local(accept(server.clone(), core, listener));
+        listeners.into_iter().map(start).collect()
+    };
+    let mut accepting = accept_all(listeners);
     let chores = tokio::task::spawn_local(chores(server.clone(), core));
     loop {
         tokio::select! {
@@ -81,10 +90,14 @@ async fn serve(
                     break;
                 }
             }
-            accepted = inlet.recv() => {
-                let Some(accepted) = accepted else { break };
-                open(&server, core, accepted, &buffers);
-            }
+            arrival = inlet.recv() => match arrival {
+                None => break,
+                Some(Arrival::Connection(accepted)) => open(&server, core, accepted, &buffers),
+                Some(Arrival::Listen(listeners)) => {
+                    accepting.iter().for_each(|task| task.abort());
+                    accepting = accept_all(listeners);
+                }
+            },
         }
     }
     accepting.iter().for_each(|task| task.abort());
@@ -143,7 +156,11 @@ fn place(server: &Server, core: usize, accepted: Accepted) {
     let own = load(&core);
     let target = (0..server.cores.len()).min_by_key(load).filter(|best| load(best) < own).unwrap_or(core);
     server.cores[target].connections.fetch_add(1, Ordering::Relaxed);
-    let sent = server.inlets.read().get(target).is_some_and(|inlet| inlet.send(accepted).is_ok());
+    let sent = server
+        .inlets
+        .read()
+        .get(target)
+        .is_some_and(|inlet| inlet.send(Arrival::Connection(accepted)).is_ok());
     if !sent {
         server.cores[target].connections.fetch_sub(1, Ordering::Relaxed);
     }
@@ -262,11 +279,15 @@ async fn chores(server: Arc<Server>, core: usize) {
     loop {
         let hz = server.settings().hz.clamp(1, 500);
         tokio::time::sleep(Duration::from_millis(u64::from(1_000 / hz))).await;
+        if server.cron_paused.load(Ordering::Relaxed) {
+            continue;
+        }
         expire(&server, core, hz).await;
         close_idle(&server, core);
         if core == 0 {
             server.peak_memory.fetch_max(server.node.used_memory(), Ordering::Relaxed);
             server.current_pause();
+            server.sample_rates();
         }
     }
 }

@@ -13,10 +13,11 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use crate::config::{Settings, Supervised};
+use crate::config::{OomScoreAdj, Settings, Supervised};
 use crate::log;
 use crate::logging::Level;
 
@@ -276,6 +277,19 @@ pub fn read_stdin() -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
     io::stdin().lock().read_to_end(&mut text)?;
     Ok(text)
+}
+
+/// Does what `oom-score-adj` asks for, for a primary.
+pub fn apply_oom_score(settings: &Settings) -> io::Result<()> {
+    static AT_START: OnceLock<Option<i64>> = OnceLock::new();
+    let at_start = *AT_START.get_or_init(oom_score);
+    let score = settings.oom_score_adj_values.0[0];
+    match settings.oom_score_adj {
+        OomScoreAdj::No if oom_score() == at_start => Ok(()),
+        OomScoreAdj::No => set_oom_score(0, at_start),
+        OomScoreAdj::Relative => set_oom_score(score, at_start),
+        OomScoreAdj::Absolute => set_oom_score(score, None),
+    }
 }
 
 /// Tells the kernel's OOM killer how readily to end this process: `score` as it is, or added to the score

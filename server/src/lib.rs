@@ -10,6 +10,8 @@
 //! | `protocol`    | requests cut out of bytes                                                |
 //! | `client`      | what everybody may know of a client; its mailbox                         |
 //! | `server`      | what all cores share                                                     |
+//! | `figures`     | what is counted, and how fast it grows                                   |
+//! | `listen`      | listening sockets                                                        |
 //! | `commands/`   | the commands of the node itself                                          |
 //! | `config/`     | the settings table and everything derived from it                        |
 //! | `cli`, `daemon`, `logging`, `syscheck`, `memtest`, `memory` | the process and its system    |
@@ -23,6 +25,8 @@ pub mod config;
 mod connection;
 mod core;
 mod daemon;
+mod figures;
+mod listen;
 mod logging;
 pub mod memory;
 mod memtest;

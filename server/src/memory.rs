@@ -23,6 +23,26 @@ pub fn used() -> u64 {
     TOTAL.load(Ordering::Relaxed).max(0) as u64
 }
 
+/// Bytes of the process that are in physical memory; what is in use where the system does not tell.
+pub fn resident() -> u64 {
+    let pages = std::fs::read_to_string("/proc/self/statm").ok();
+    let pages = pages.and_then(|line| line.split(' ').nth(1)?.parse::<u64>().ok());
+    pages.map_or_else(used, |pages| pages * page_bytes())
+}
+
+/// Physical memory of the machine, in bytes; 0 where the system does not tell.
+pub fn system_total() -> u64 {
+    let file = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = file.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
+    kilobytes.unwrap_or(0) * 1_024
+}
+
+fn page_bytes() -> u64 {
+    use nix::unistd::{SysconfVar, sysconf};
+    sysconf(SysconfVar::PAGE_SIZE).ok().flatten().map_or(4_096, |bytes| bytes as u64)
+}
+
 #[inline]
 fn count(bytes: i64) {
     let balance = BALANCE.get() + bytes;

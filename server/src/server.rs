@@ -3,8 +3,9 @@
 use crate::client::{Client, Clients, Post};
 use crate::commands::Handler;
 use crate::config::{Config, Settings};
+use crate::figures::{CoreFigures, Counters, Rates};
+use crate::listen::Listeners;
 use baton::Node;
-use baton::book::Book;
 use baton::registry::Registered;
 use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
@@ -29,18 +30,6 @@ pub struct Pause {
     pub all: bool,
 }
 
-/// Figures of one core's connections.
-#[derive(Debug, Default)]
-#[repr(align(128))]
-pub struct CoreFigures {
-    pub bytes_in: AtomicU64,
-    pub bytes_out: AtomicU64,
-    pub commands: AtomicU64,
-    pub connections: AtomicUsize,
-    /// Commands that run on the node rather than on the data.
-    pub book: Mutex<Book>,
-}
-
 /// A server: a node with its front.
 pub struct Server {
     pub node: Arc<Node>,
@@ -50,7 +39,7 @@ pub struct Server {
     pub clients: RwLock<Clients>,
     pub cores: Vec<CoreFigures>,
     /// Hands an accepted connection to a core.
-    pub inlets: RwLock<Vec<mpsc::UnboundedSender<crate::core::Accepted>>>,
+    pub inlets: RwLock<Vec<mpsc::UnboundedSender<crate::core::Arrival>>>,
     pub next_client: AtomicU64,
     pub connections_total: AtomicU64,
     pub connections_rejected: AtomicU64,
@@ -62,11 +51,23 @@ pub struct Server {
     /// Samples for LATENCY, by event: (Unix seconds, ms), newest last.
     pub latency: Mutex<HashMap<String, LatencyEvent>>,
     pub run_id: String,
+    /// `master_replid`
+    pub replication_id: String,
+    /// What was in use before there was any data.
+    pub startup_memory: AtomicU64,
     pub started_ms: i64,
     pub peak_memory: AtomicU64,
     pub last_save_s: AtomicI64,
-    /// Ports and paths in use, for INFO and for changes at run time.
-    pub listening: Mutex<Vec<String>>,
+    /// The listening sockets, for changes at run time.
+    pub listening: Mutex<Listeners>,
+    /// What has happened so far.
+    pub counters: Counters,
+    /// What happens per second.
+    pub rates: Mutex<Rates>,
+    /// How many changes had been made when the last snapshot was written.
+    pub saved_dirty: AtomicU64,
+    /// DEBUG PAUSE-CRON
+    pub cron_paused: AtomicBool,
     /// DEBUG SET-ACTIVE-EXPIRE
     pub active_expire: AtomicBool,
 }

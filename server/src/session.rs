@@ -177,6 +177,12 @@ impl Session {
             self.count_rejected(command);
             return Err(arity_error(command.command, args));
         }
+        if command.has(Flag::Protected)
+            && let Some(error) = self.protection(command)
+        {
+            self.count_rejected(command);
+            return Err(error);
+        }
         if !self.authenticated && !command.has(Flag::NoAuth) {
             self.count_rejected(command);
             return Err(CommandError::text("NOAUTH Authentication required."));
@@ -193,6 +199,24 @@ impl Session {
             return Err(CommandError::text("ERR Command not allowed inside a transaction"));
         }
         Ok(())
+    }
+
+    /// Why this client may not give a command that a setting protects, if it may not.
+    #[cold]
+    fn protection(&self, command: &Registered) -> Option<CommandError> {
+        let settings = self.server.settings();
+        let (name, setting, allowed) = match command.name.split('|').next() {
+            Some("debug") => ("DEBUG", "enable-debug-command", settings.enable_debug_command),
+            Some("module") => ("MODULE", "enable-module-command", settings.enable_module_command),
+            _ => return None,
+        };
+        (!allowed.allows(self.client.is_local())).then(|| {
+            CommandError::owned(format!(
+                "ERR {name} command not allowed. If the {setting} option is set to \"local\", you can run it from a \
+                 local connection, otherwise you need to set this option in the configuration file, and then restart \
+                 the server."
+            ))
+        })
     }
 
     fn count_rejected(&self, command: &Registered) {

@@ -2,17 +2,16 @@
 
 use crate::cli::{self, Invocation, Serve};
 use crate::config::{self, Config, Loaded, Settings};
-use crate::core::{self, Listener};
+use crate::core;
 use crate::daemon::{self, Origin, PidFile, Supervisor};
+use crate::figures::{CoreFigures, Counters};
 use crate::log;
 use crate::logging::{self, Level, Role};
-use crate::server::{CoreFigures, Phase, Server};
-use crate::{commands, memory, memtest, syscheck};
+use crate::server::{Phase, Server};
+use crate::{commands, listen, memory, memtest, syscheck};
 use baton::registry::Registry;
 use baton::{Node, NodeOptions};
 use parking_lot::{Mutex, RwLock};
-use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize};
@@ -137,17 +136,16 @@ fn serve_until_the_end(
     for rename in loaded.renames {
         rename_command(&mut registry, rename).map_err(|error| error.to_string())?;
     }
-    let (listeners, listening) = listen(&loaded.settings)?;
+    let listeners = listen::open(&loaded.settings)?;
     let cores = core_count(&loaded.settings);
-    let server = make_server(loaded.settings, file, registry, cores, listening);
+    let server = make_server(loaded.settings, file, registry, cores);
     let mut threads = Vec::new();
     let (inlets, outlets): (Vec<_>, Vec<_>) = (0..cores).map(|_| mpsc::unbounded_channel()).unzip();
     *server.inlets.write() = inlets;
     let mut failed = None;
     for (core, outlet) in outlets.into_iter().enumerate() {
-        let own: std::io::Result<Vec<Listener>> = listeners.iter().map(Listener::try_clone).collect();
-        let own =
-            own.map_err(|error| format!("Cannot share the listening sockets between cores: {error}"))?;
+        let own = listen::handles(&listeners)
+            .map_err(|error| format!("Cannot share the listening sockets between cores: {error}"))?;
         let server = server.clone();
         let started = std::thread::Builder::new().name(format!("core-{core}")).spawn(move || {
             pin(core);
@@ -158,11 +156,11 @@ fn serve_until_the_end(
             Err(error) => failed = Some(format!("Cannot start the thread of core {core}: {error}")),
         }
     }
-    drop(listeners);
     log!(Level::Notice, "Server initialized");
-    for line in server.listening.lock().iter() {
-        log!(Level::Notice, "Ready to accept connections {line}");
+    for kind in listen::kinds(&listeners) {
+        log!(Level::Notice, "Ready to accept connections {kind}");
     }
+    *server.listening.lock() = listeners;
     supervisor.ready();
     let result = wait_for_signal(&server);
     server.shut_down();
@@ -171,7 +169,8 @@ fn serve_until_the_end(
             failed = Some("A core ended by a panic".to_owned());
         }
     }
-    remove_socket(&server.settings());
+    server.listening.lock().clear();
+    listen::remove_socket(&server.settings());
     supervisor.notify("STOPPING=1");
     log!(Level::Warning, "Baton is now ready to exit, bye bye...");
     failed.map_or(result, Err)
@@ -193,7 +192,6 @@ fn make_server(
     file: Option<std::path::PathBuf>,
     registry: Registry,
     cores: usize,
-    listening: Vec<String>,
 ) -> Arc<Server> {
     let seeds: [u64; 5] = std::array::from_fn(|_| random_u64());
     let handlers = commands::handlers(&registry);
@@ -222,16 +220,30 @@ fn make_server(
         blocked: AtomicUsize::new(0),
         phase: watch::Sender::new(Phase::Serving),
         latency: Mutex::default(),
-        run_id: (0..5).map(|_| format!("{:08x}", random_u64() as u32)).collect(),
+        run_id: random_id(),
+        replication_id: random_id(),
+        startup_memory: AtomicU64::new(memory::used()),
         started_ms,
         peak_memory: AtomicU64::new(0),
         last_save_s: AtomicI64::new(started_ms / 1_000),
-        listening: Mutex::new(listening),
+        listening: Mutex::default(),
+        counters: Counters::default(),
+        rates: Mutex::default(),
+        saved_dirty: AtomicU64::new(0),
+        cron_paused: AtomicBool::new(false),
         active_expire: AtomicBool::new(true),
         node,
     });
     commands::apply_settings(&server);
+    if let Err(error) = daemon::apply_oom_score(&server.settings()) {
+        log!(Level::Warning, "Unable to write oom_score_adj: {error}");
+    }
     server
+}
+
+/// 40 random hexadecimal digits.
+fn random_id() -> String {
+    (0..5).map(|_| format!("{:08x}", random_u64() as u32)).collect()
 }
 
 /// Randomness of the operating system, through the seeds that the standard library draws from it.
@@ -255,85 +267,6 @@ fn pin(core: usize) {
     let Some(processors) = core_affinity::get_core_ids() else { return };
     if let Some(processor) = processors.get(core) {
         core_affinity::set_for_current(*processor);
-    }
-}
-
-/// Opens the listening sockets; also what to say of each.
-fn listen(settings: &Settings) -> Result<(Vec<Listener>, Vec<String>), String> {
-    let mut listeners = Vec::new();
-    let mut lines = Vec::new();
-    if settings.port != 0 {
-        for (address, optional) in settings.bind.addresses() {
-            let address = String::from_utf8_lossy(address);
-            match listen_tcp(&address, settings) {
-                Ok(listener) => listeners.push(Listener::Tcp(listener)),
-                Err(error) if optional => {
-                    log!(Level::Notice, "Not listening on the optional address {address}: {error}");
-                }
-                Err(error) => {
-                    let port = settings.port;
-                    let line = format!(
-                        "Warning: Could not create server TCP listening socket {address}:{port}: {error}"
-                    );
-                    log!(Level::Warning, "{line}");
-                    return Err(format!("Failed listening on port {port} (tcp), aborting."));
-                }
-            }
-        }
-        lines.push("tcp".to_owned());
-    }
-    if let Some(path) = settings.unixsocket.set() {
-        let path = path.path();
-        // A socket that a dead process left behind would be in the way.
-        let _ = std::fs::remove_file(path);
-        let open = || {
-            let listener = std::os::unix::net::UnixListener::bind(path)?;
-            listener.set_nonblocking(true)?;
-            if settings.unixsocketperm != 0 {
-                std::fs::set_permissions(path, std::fs::Permissions::from_mode(settings.unixsocketperm))?;
-            }
-            Ok::<_, std::io::Error>(listener)
-        };
-        let listener =
-            open().map_err(|error| format!("Failed opening Unix socket {}: {error}", path.display()))?;
-        listeners.push(Listener::Unix(listener));
-        lines.push("unix".to_owned());
-    }
-    if listeners.is_empty() {
-        return Err("Configured to not listen anywhere, exiting.".to_owned());
-    }
-    Ok((listeners, lines))
-}
-
-fn listen_tcp(address: &str, settings: &Settings) -> std::io::Result<std::net::TcpListener> {
-    use socket2::{Domain, Protocol, Socket, Type};
-    let ip: std::net::IpAddr = match address {
-        "*" => std::net::Ipv4Addr::UNSPECIFIED.into(),
-        "::*" => std::net::Ipv6Addr::UNSPECIFIED.into(),
-        other => match other.parse() {
-            Ok(ip) => ip,
-            Err(_) => {
-                use std::net::ToSocketAddrs;
-                let mut found = (other, settings.port).to_socket_addrs()?;
-                found.next().map(|address| address.ip()).ok_or(std::io::ErrorKind::AddrNotAvailable)?
-            }
-        },
-    };
-    let address = SocketAddr::new(ip, settings.port);
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    if address.is_ipv6() {
-        socket.set_only_v6(true)?;
-    }
-    socket.set_reuse_address(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(i32::try_from(settings.tcp_backlog).unwrap_or(511))?;
-    socket.set_nonblocking(true)?;
-    Ok(socket.into())
-}
-
-fn remove_socket(settings: &Settings) {
-    if let Some(path) = settings.unixsocket.set() {
-        let _ = std::fs::remove_file(path.path());
     }
 }
 

@@ -11,7 +11,9 @@ use baton_engine::error::CommandError;
 use baton_engine::reply::Reply;
 use std::time::Duration;
 
+mod config;
 mod connection;
+mod info;
 
 /// How a command of the node ends.
 #[derive(Debug)]
@@ -40,7 +42,12 @@ struct Family {
 }
 
 /// All families. A new one adds its line here.
-const FAMILIES: &[Family] = &[Family { commands: connection::COMMANDS, handlers: connection::HANDLERS }];
+#[rustfmt::skip]
+const FAMILIES: &[Family] = &[
+    Family { commands: config::COMMANDS, handlers: config::HANDLERS },
+    Family { commands: connection::COMMANDS, handlers: connection::HANDLERS },
+    Family { commands: info::COMMANDS, handlers: info::HANDLERS },
+];
 
 /// The registry of everything that the node serves.
 pub fn registry() -> Registry {

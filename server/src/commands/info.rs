@@ -1,0 +1,598 @@
+//! INFO: facts and figures, in sections, under the names that tools look for.
+
+use super::{Flow, Handler, WRITTEN};
+use crate::config::{REDIS_VERSION, Settings, Supervised};
+use crate::server::Server;
+use crate::session::Session;
+use crate::{cli, memory};
+use baton::book::{Book, CommandStats};
+use baton::held::Held;
+use baton::pubsub::Kind;
+use baton_engine::command::{Arity, Category, Command, Flag::*, Group};
+use baton_engine::error::CommandError;
+use baton_engine::keyspace::{Counts, Stats};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::OnceLock;
+use std::sync::atomic::Ordering;
+
+pub const COMMANDS: &[Command] = &[Command {
+    name: "INFO",
+    arity: Arity::AtLeast(1),
+    flags: &[Loading, Stale, Sentinel],
+    acl: &[Category::Dangerous],
+    tips: &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"],
+    group: Group::Server,
+    since: "1.0.0",
+    complexity: "O(1)",
+    summary: "Reports facts and figures about the server.",
+    ..Command::BASE
+}];
+
+pub const HANDLERS: &[(&str, Handler)] = &[("info", info)];
+
+/// A section: its name as clients give it, its title, and whether plain INFO shows it.
+struct Section {
+    name: &'static str,
+    title: &'static str,
+    by_default: bool,
+    write: fn(&Facts<'_>, &mut String),
+}
+
+const fn section(
+    name: &'static str,
+    title: &'static str,
+    by_default: bool,
+    write: fn(&Facts<'_>, &mut String),
+) -> Section {
+    Section { name, title, by_default, write }
+}
+
+const SECTIONS: &[Section] = &[
+    section("server", "Server", true, server),
+    section("clients", "Clients", true, clients),
+    section("memory", "Memory", true, memory_section),
+    section("persistence", "Persistence", true, persistence),
+    section("threads", "Threads", false, threads),
+    section("stats", "Stats", true, stats),
+    section("replication", "Replication", true, replication),
+    section("cpu", "CPU", true, cpu),
+    section("modules", "Modules", true, |_, _| {}),
+    section("commandstats", "Commandstats", false, commandstats),
+    section("errorstats", "Errorstats", true, errorstats),
+    section("latencystats", "Latencystats", false, latencystats),
+    section("cluster", "Cluster", true, cluster),
+    section("keyspace", "Keyspace", true, keyspace),
+    section("cores", "Cores", false, cores),
+];
+
+/// What the sections are written from, collected under all batons at once.
+struct Facts<'a> {
+    server: &'a Server,
+    settings: &'a Settings,
+    stats: Stats,
+    books: Vec<Book>,
+    /// Per core: keys of each database.
+    counts: Vec<Vec<Counts>>,
+    watched_keys: usize,
+    blocking_keys: usize,
+    garbage: usize,
+    now_ms: i64,
+}
+
+fn info(session: &mut Session, args: &[&[u8]], held: Option<&mut Held<'_>>) -> Result<Flow, CommandError> {
+    let chosen: Vec<&Section> = SECTIONS.iter().filter(|section| is_chosen(section, &args[1..])).collect();
+    let text = report(session, held, &chosen);
+    session.out.verbatim("txt", text.as_bytes());
+    WRITTEN
+}
+
+fn is_chosen(section: &Section, words: &[&[u8]]) -> bool {
+    let named = |word: &[u8], name: &str| word.eq_ignore_ascii_case(name.as_bytes());
+    words.is_empty() && section.by_default
+        || words.iter().any(|word| {
+            named(word, section.name)
+                || named(word, "default") && section.by_default
+                || named(word, "all") && section.name != "modules"
+                || named(word, "everything")
+        })
+}
+
+fn report(session: &Session, held: Option<&mut Held<'_>>, sections: &[&Section]) -> String {
+    let settings = session.server.settings();
+    let facts = collect(session, held, &settings);
+    let mut out = String::with_capacity(8 * 1024);
+    for section in sections {
+        if !out.is_empty() {
+            out.push_str("\r\n");
+        }
+        // Writing to a string cannot fail: here and below.
+        let _ = write!(out, "# {}\r\n", section.title);
+        (section.write)(&facts, &mut out);
+    }
+    out
+}
+
+fn collect<'a>(session: &'a Session, held: Option<&mut Held<'_>>, settings: &'a Settings) -> Facts<'a> {
+    let server: &Server = &session.server;
+    let mut facts = Facts {
+        server,
+        settings,
+        stats: Stats::default(),
+        books: server.cores.iter().map(|core| core.book.lock().clone()).collect(),
+        counts: Vec::new(),
+        watched_keys: 0,
+        blocking_keys: 0,
+        garbage: 0,
+        now_ms: server.node.now_ms(),
+    };
+    session.with_all(held, |held| {
+        for (state, book) in held.states().zip(&mut facts.books) {
+            book.merge(&state.book);
+            let (shard, sum) = (&state.shard, &mut facts.stats);
+            sum.hits += shard.stats.hits;
+            sum.misses += shard.stats.misses;
+            sum.expired += shard.stats.expired;
+            sum.expired_fields += shard.stats.expired_fields;
+            sum.evicted += shard.stats.evicted;
+            sum.dirty += shard.stats.dirty;
+            facts.counts.push((0..shard.databases()).map(|db| shard.counts(db)).collect());
+            facts.garbage += shard.garbage.len();
+            for waiting in shard.owned_slots().filter_map(|slot| shard.slot(slot)?.waiting.as_deref()) {
+                facts.watched_keys += waiting.watched.len();
+                facts.blocking_keys += waiting.blocked.len();
+            }
+        }
+    });
+    facts
+}
+
+/// Writes `name:value` lines.
+macro_rules! fields {
+    ($out:expr, $($name:literal: $value:expr),+ $(,)?) => {
+        $({
+            let _ = write!($out, concat!($name, ":{}\r\n"), $value);
+        })+
+    };
+}
+
+fn server(facts: &Facts<'_>, out: &mut String) {
+    let (server, settings) = (facts.server, facts.settings);
+    let uptime_s = (facts.now_ms - server.started_ms).max(0) / 1_000;
+    let (sha, dirty) = cli::git_sha().split_once(':').unwrap_or((cli::git_sha(), "0"));
+    fields!(out,
+        "redis_version": REDIS_VERSION,
+        "redis_git_sha1": sha,
+        "redis_git_dirty": dirty,
+        "redis_build_id": format_args!("{:x}", cli::build_id()),
+        "redis_mode": if settings.cluster_enabled { "cluster" } else { "standalone" },
+        "os": operating_system(),
+        "arch_bits": usize::BITS,
+        "monotonic_clock": "X86 TSC or POSIX clock_gettime",
+        "multiplexing_api": "epoll",
+        "atomicvar_api": "rust-std",
+        "gcc_version": "0.0.0",
+        "process_id": std::process::id(),
+        "process_supervised": match settings.supervised {
+            Supervised::No => "no",
+            Supervised::Upstart => "upstart",
+            Supervised::Systemd => "systemd",
+            Supervised::Auto => "unknown",
+        },
+        "run_id": server.run_id,
+        "tcp_port": if settings.port == 0 { settings.tls_port } else { settings.port },
+        "server_time_usec": facts.now_ms * 1_000,
+        "uptime_in_seconds": uptime_s,
+        "uptime_in_days": uptime_s / 86_400,
+        "hz": settings.hz,
+        "configured_hz": settings.hz,
+        "lru_clock": facts.now_ms / 1_000 & 0xff_ffff,
+        "executable": std::env::current_exe().unwrap_or_default().display(),
+        "config_file": server.config.file().map(|file| file.display().to_string()).unwrap_or_default(),
+        "io_threads_active": u8::from(server.cores.len() > 1),
+        "baton_version": env!("CARGO_PKG_VERSION"),
+    );
+    listeners(settings, out);
+}
+
+fn listeners(settings: &Settings, out: &mut String) {
+    let mut n = 0;
+    if settings.port != 0 {
+        let _ = write!(out, "listener{n}:name=tcp");
+        for address in &settings.bind.0 {
+            let _ = write!(out, ",bind={}", address.lossy());
+        }
+        let _ = write!(out, ",port={}\r\n", settings.port);
+        n += 1;
+    }
+    if let Some(path) = settings.unixsocket.set() {
+        let _ = write!(out, "listener{n}:name=unix,bind={}\r\n", path.lossy());
+    }
+}
+
+fn operating_system() -> &'static str {
+    static NAME: OnceLock<String> = OnceLock::new();
+    NAME.get_or_init(|| {
+        let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        format!("Linux {} {}", release.trim(), std::env::consts::ARCH)
+    })
+}
+
+fn clients(facts: &Facts<'_>, out: &mut String) {
+    let server = facts.server;
+    let (mut pubsub, mut watching, mut longest_in, mut longest_out) = (0, 0, 0, 0);
+    let mut connected = 0;
+    for client in server.clients.read().values() {
+        connected += 1;
+        pubsub += usize::from(client.subscriptions() > 0);
+        watching += usize::from(client.watching.load(Ordering::Relaxed) > 0);
+        longest_in = longest_in.max(client.query_bytes.load(Ordering::Relaxed));
+        longest_out = longest_out.max(client.output_bytes.load(Ordering::Relaxed) + client.mailbox.bytes());
+    }
+    fields!(out,
+        "connected_clients": connected,
+        "cluster_connections": 0,
+        "maxclients": facts.settings.maxclients,
+        "client_recent_max_input_buffer": longest_in,
+        "client_recent_max_output_buffer": longest_out,
+        "blocked_clients": server.blocked.load(Ordering::Relaxed),
+        "tracking_clients": 0,
+        "pubsub_clients": pubsub,
+        "watching_clients": watching,
+        "clients_in_timeout_table": 0,
+        "total_watched_keys": facts.watched_keys,
+        "total_blocking_keys": facts.blocking_keys,
+        "total_blocking_keys_on_nokey": 0,
+    );
+}
+
+fn memory_section(facts: &Facts<'_>, out: &mut String) {
+    let (server, settings) = (facts.server, facts.settings);
+    let used = server.node.used_memory();
+    let peak = server.peak_memory.fetch_max(used, Ordering::Relaxed).max(used);
+    let (rss, total) = (memory::resident(), memory::system_total());
+    let startup = server.startup_memory.load(Ordering::Relaxed).min(used);
+    let clients: u64 = server.clients.read().values().map(|client| client.memory() as u64).sum();
+    let overhead = (startup + clients).min(used);
+    let dataset = used - overhead;
+    let share = |part: u64, whole: u64| if whole == 0 { 0.0 } else { part as f64 * 100.0 / whole as f64 };
+    let ratio = |a: u64, b: u64| if b == 0 { 0.0 } else { a as f64 / b as f64 };
+    let apart = rss as i64 - used as i64;
+    fields!(out,
+        "used_memory": used,
+        "used_memory_human": human(used),
+        "used_memory_rss": rss,
+        "used_memory_rss_human": human(rss),
+        "used_memory_peak": peak,
+        "used_memory_peak_human": human(peak),
+        "used_memory_peak_perc": format_args!("{:.2}%", share(used, peak)),
+        "used_memory_overhead": overhead,
+        "used_memory_startup": startup,
+        "used_memory_dataset": dataset,
+        "used_memory_dataset_perc": format_args!("{:.2}%", share(dataset, used - startup)),
+        "allocator_allocated": used,
+        "allocator_active": rss,
+        "allocator_resident": rss,
+        "allocator_muzzy": 0,
+        "total_system_memory": total,
+        "total_system_memory_human": human(total),
+        "used_memory_lua": 0,
+        "used_memory_vm_eval": 0,
+        "used_memory_lua_human": human(0),
+        "used_memory_scripts_eval": 0,
+        "number_of_cached_scripts": 0,
+        "number_of_functions": 0,
+        "number_of_libraries": 0,
+        "used_memory_vm_functions": 0,
+        "used_memory_vm_total": 0,
+        "used_memory_vm_total_human": human(0),
+        "used_memory_functions": 0,
+        "used_memory_scripts": 0,
+        "used_memory_scripts_human": human(0),
+        "maxmemory": settings.maxmemory,
+        "maxmemory_human": human(settings.maxmemory),
+        "maxmemory_policy": settings.maxmemory_policy.word(),
+        "allocator_frag_ratio": format_args!("{:.2}", ratio(rss, used)),
+        "allocator_frag_bytes": apart.max(0),
+        "allocator_rss_ratio": "1.00",
+        "allocator_rss_bytes": 0,
+        "rss_overhead_ratio": "1.00",
+        "rss_overhead_bytes": 0,
+        "mem_fragmentation_ratio": format_args!("{:.2}", ratio(rss, used)),
+        "mem_fragmentation_bytes": apart,
+        "mem_not_counted_for_evict": 0,
+        "mem_replication_backlog": 0,
+        "mem_total_replication_buffers": 0,
+        "mem_clients_slaves": 0,
+        "mem_clients_normal": clients,
+        "mem_cluster_links": 0,
+        "mem_aof_buffer": 0,
+        "mem_allocator": "jemalloc-5.3.0",
+        "mem_overhead_db_hashtable_rehashing": 0,
+        "active_defrag_running": 0,
+        "lazyfree_pending_objects": facts.garbage,
+        "lazyfreed_objects": 0,
+    );
+}
+
+/// A size as people read it.
+pub fn human(bytes: u64) -> String {
+    if bytes < 1_024 {
+        return format!("{bytes}B");
+    }
+    let mut size = bytes as f64;
+    let mut unit = "";
+    for next in ["K", "M", "G", "T", "P"] {
+        if size < 1_024.0 {
+            break;
+        }
+        (size, unit) = (size / 1_024.0, next);
+    }
+    format!("{size:.2}{unit}")
+}
+
+fn persistence(facts: &Facts<'_>, out: &mut String) {
+    let server = facts.server;
+    let saved = server.saved_dirty.load(Ordering::Relaxed);
+    fields!(out,
+        "loading": 0,
+        "async_loading": 0,
+        "current_cow_peak": 0,
+        "current_cow_size": 0,
+        "current_cow_size_age": 0,
+        "current_fork_perc": "0.00",
+        "current_save_keys_processed": 0,
+        "current_save_keys_total": 0,
+        "rdb_changes_since_last_save": facts.stats.dirty.saturating_sub(saved),
+        "rdb_bgsave_in_progress": 0,
+        "rdb_last_save_time": server.last_save_s.load(Ordering::Relaxed),
+        "rdb_last_bgsave_status": "ok",
+        "rdb_last_bgsave_time_sec": -1,
+        "rdb_current_bgsave_time_sec": -1,
+        "rdb_saves": 0,
+        "rdb_last_cow_size": 0,
+        "rdb_last_load_keys_expired": 0,
+        "rdb_last_load_keys_loaded": 0,
+        "aof_enabled": 0,
+        "aof_rewrite_in_progress": 0,
+        "aof_rewrite_scheduled": 0,
+        "aof_last_rewrite_time_sec": -1,
+        "aof_current_rewrite_time_sec": -1,
+        "aof_last_bgrewrite_status": "ok",
+        "aof_rewrites": 0,
+        "aof_rewrites_consecutive_failures": 0,
+        "aof_last_write_status": "ok",
+        "aof_last_cow_size": 0,
+        "module_fork_in_progress": 0,
+        "module_fork_last_cow_size": 0,
+    );
+}
+
+fn threads(facts: &Facts<'_>, out: &mut String) {
+    for (n, core) in facts.server.cores.iter().enumerate() {
+        let clients = core.connections.load(Ordering::Relaxed);
+        let (reads, writes) = (core.reads.load(Ordering::Relaxed), core.writes.load(Ordering::Relaxed));
+        let _ = write!(out, "io_thread_{n}:clients={clients},reads={reads},writes={writes}\r\n");
+    }
+}
+
+fn stats(facts: &Facts<'_>, out: &mut String) {
+    let (server, stats) = (facts.server, &facts.stats);
+    let [commands, bytes_in, bytes_out] = server.rates.lock().per_second();
+    let errors: u64 = facts.books.iter().flat_map(|book| book.errors().values()).sum();
+    let kbps = |bytes: u64| format!("{:.2}", bytes as f64 / 1_024.0);
+    let (counters, pubsub) = (&server.counters, &server.node.pubsub);
+    let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+    let (reads, writes) = (server.total(|core| &core.reads), server.total(|core| &core.writes));
+    fields!(out,
+        "total_connections_received": load(&server.connections_total),
+        "total_commands_processed": server.total(|core| &core.commands),
+        "instantaneous_ops_per_sec": commands,
+        "total_net_input_bytes": server.total(|core| &core.bytes_in),
+        "total_net_output_bytes": server.total(|core| &core.bytes_out),
+        "total_net_repl_input_bytes": 0,
+        "total_net_repl_output_bytes": 0,
+        "instantaneous_input_kbps": kbps(bytes_in),
+        "instantaneous_output_kbps": kbps(bytes_out),
+        "instantaneous_input_repl_kbps": "0.00",
+        "instantaneous_output_repl_kbps": "0.00",
+        "rejected_connections": load(&server.connections_rejected),
+        "sync_full": 0,
+        "sync_partial_ok": 0,
+        "sync_partial_err": 0,
+        "expired_subkeys": stats.expired_fields,
+        "expired_keys": stats.expired,
+        "expired_stale_perc": "0.00",
+        "expired_time_cap_reached_count": 0,
+        "expire_cycle_cpu_milliseconds": 0,
+        "evicted_keys": stats.evicted,
+        "evicted_clients": load(&counters.clients_evicted),
+        "evicted_scripts": 0,
+        "total_eviction_exceeded_time": 0,
+        "current_eviction_exceeded_time": 0,
+        "keyspace_hits": stats.hits,
+        "keyspace_misses": stats.misses,
+        "pubsub_channels": pubsub.len(Kind::Channel),
+        "pubsub_patterns": pubsub.len(Kind::Pattern),
+        "pubsubshard_channels": pubsub.len(Kind::Shard),
+        "latest_fork_usec": 0,
+        "total_forks": 0,
+        "migrate_cached_sockets": 0,
+        "slave_expires_tracked_keys": 0,
+        "active_defrag_hits": 0,
+        "active_defrag_misses": 0,
+        "active_defrag_key_hits": 0,
+        "active_defrag_key_misses": 0,
+        "total_active_defrag_time": 0,
+        "current_active_defrag_time": 0,
+        "tracking_total_keys": 0,
+        "tracking_total_items": 0,
+        "tracking_total_prefixes": 0,
+        "unexpected_error_replies": 0,
+        "total_error_replies": errors,
+        "dump_payload_sanitizations": 0,
+        "total_reads_processed": reads,
+        "total_writes_processed": writes,
+        "io_threaded_reads_processed": reads,
+        "io_threaded_writes_processed": writes,
+        "client_query_buffer_limit_disconnections": load(&counters.query_limit_closed),
+        "client_output_buffer_limit_disconnections": load(&counters.output_limit_closed),
+        "reply_buffer_shrinks": 0,
+        "reply_buffer_expands": 0,
+        "acl_access_denied_auth": load(&counters.denied_auth),
+        "acl_access_denied_cmd": load(&counters.denied_commands),
+        "acl_access_denied_key": load(&counters.denied_keys),
+        "acl_access_denied_channel": load(&counters.denied_channels),
+    );
+}
+
+fn replication(facts: &Facts<'_>, out: &mut String) {
+    fields!(out,
+        "role": "master",
+        "connected_slaves": 0,
+        "master_failover_state": "no-failover",
+        "master_replid": facts.server.replication_id,
+        "master_replid2": format_args!("{:040}", 0),
+        "master_repl_offset": 0,
+        "second_repl_offset": -1,
+        "repl_backlog_active": 0,
+        "repl_backlog_size": facts.settings.repl_backlog_size,
+        "repl_backlog_first_byte_offset": 0,
+        "repl_backlog_histlen": 0,
+    );
+}
+
+fn cpu(_: &Facts<'_>, out: &mut String) {
+    use nix::sys::resource::{UsageWho, getrusage};
+    let seconds = |who| {
+        getrusage(who).map_or((0.0, 0.0), |usage| {
+            let time = |time: nix::sys::time::TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
+            (time(usage.system_time()), time(usage.user_time()))
+        })
+    };
+    let (own, children) = (seconds(UsageWho::RUSAGE_SELF), seconds(UsageWho::RUSAGE_CHILDREN));
+    fields!(out,
+        "used_cpu_sys": format_args!("{:.6}", own.0),
+        "used_cpu_user": format_args!("{:.6}", own.1),
+        "used_cpu_sys_children": format_args!("{:.6}", children.0),
+        "used_cpu_user_children": format_args!("{:.6}", children.1),
+    );
+}
+
+/// The figures of every command that has any, with its name.
+fn per_command<'a>(facts: &'a Facts<'_>) -> impl Iterator<Item = (&'a str, CommandStats)> {
+    facts.server.node.registry.iter().filter_map(|command| {
+        let mut sum = CommandStats::default();
+        facts.books.iter().filter_map(|book| book.commands().get(command.id)).for_each(|one| sum.merge(one));
+        let any = sum.calls > 0 || sum.rejected > 0 || sum.failed > 0;
+        any.then_some((command.name.as_str(), sum))
+    })
+}
+
+fn commandstats(facts: &Facts<'_>, out: &mut String) {
+    for (name, stats) in per_command(facts) {
+        let (calls, us) = (stats.calls, stats.ns / 1_000);
+        let each = if calls == 0 { 0.0 } else { us as f64 / calls as f64 };
+        let _ = write!(
+            out,
+            "cmdstat_{name}:calls={calls},usec={us},usec_per_call={each:.2},rejected_calls={},failed_calls={}\r\n",
+            stats.rejected, stats.failed
+        );
+    }
+}
+
+fn errorstats(facts: &Facts<'_>, out: &mut String) {
+    let mut errors: BTreeMap<&str, u64> = BTreeMap::new();
+    for (code, count) in facts.books.iter().flat_map(|book| book.errors()) {
+        *errors.entry(code).or_default() += count;
+    }
+    for (code, count) in errors {
+        let _ = write!(out, "errorstat_{code}:count={count}\r\n");
+    }
+}
+
+fn latencystats(facts: &Facts<'_>, out: &mut String) {
+    if !facts.settings.latency_tracking {
+        return;
+    }
+    let percentiles = &facts.settings.latency_tracking_info_percentiles.0;
+    for (name, stats) in per_command(facts) {
+        let Some(histogram) = stats.histogram else { continue };
+        let _ = write!(out, "latency_percentiles_usec_{name}:");
+        for (n, percent) in percentiles.iter().enumerate() {
+            let comma = if n > 0 { "," } else { "" };
+            let us = histogram.percentile(*percent) as f64 / 1_000.0;
+            let _ = write!(out, "{comma}p{percent}={us:.3}");
+        }
+        out.push_str("\r\n");
+    }
+}
+
+fn cluster(facts: &Facts<'_>, out: &mut String) {
+    fields!(out, "cluster_enabled": u8::from(facts.settings.cluster_enabled));
+}
+
+fn keyspace(facts: &Facts<'_>, out: &mut String) {
+    for db in 0..facts.settings.databases as usize {
+        let of_db = |part: fn(&Counts) -> usize| -> usize {
+            facts.counts.iter().filter_map(|core| core.get(db)).map(part).sum()
+        };
+        let (keys, volatile) = (of_db(|counts| counts.keys), of_db(|counts| counts.volatile));
+        if keys > 0 {
+            let _ = write!(out, "db{db}:keys={keys},expires={volatile},avg_ttl=0\r\n");
+        }
+    }
+}
+
+fn cores(facts: &Facts<'_>, out: &mut String) {
+    let ranges = facts.server.node.slots.ranges();
+    for (core, figures) in facts.server.cores.iter().enumerate() {
+        let slots: usize =
+            ranges.iter().filter(|range| range.2 == core).map(|(first, last, _)| last - first + 1).sum();
+        let keys: usize =
+            facts.counts.get(core).map_or(0, |counts| counts.iter().map(|counts| counts.keys).sum());
+        let book = &facts.books[core];
+        let _ = write!(
+            out,
+            "core{core}:slots={slots},keys={keys},connections={},commands={},bytes_in={},bytes_out={},borrowed={},inbox={}\r\n",
+            figures.connections.load(Ordering::Relaxed),
+            figures.commands.load(Ordering::Relaxed),
+            figures.bytes_in.load(Ordering::Relaxed),
+            figures.bytes_out.load(Ordering::Relaxed),
+            book.borrowed,
+            book.inbox,
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_for_people() {
+        for (bytes, text) in [
+            (0, "0B"),
+            (1_023, "1023B"),
+            (1_024, "1.00K"),
+            (1_572_864, "1.50M"),
+            (1 << 30, "1.00G"),
+            (1 << 40, "1.00T"),
+        ] {
+            assert_eq!(human(bytes), text);
+        }
+    }
+
+    #[test]
+    fn sections_are_chosen_as_asked() {
+        let names = |words: &[&[u8]]| -> Vec<&str> {
+            SECTIONS.iter().filter(|section| is_chosen(section, words)).map(|section| section.name).collect()
+        };
+        assert_eq!(names(&[b"CPU", b"sentinel"]), ["cpu"]);
+        assert!(names(&[]).contains(&"server") && !names(&[]).contains(&"commandstats"));
+        assert_eq!(names(&[b"default"]), names(&[]));
+        assert!(names(&[b"all"]).contains(&"commandstats") && !names(&[b"all"]).contains(&"modules"));
+        assert_eq!(names(&[b"everything"]).len(), SECTIONS.len());
+        assert_eq!(names(&[b"default", b"latencystats"]).len(), names(&[]).len() + 1);
+    }
+}

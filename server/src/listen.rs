@@ -1,0 +1,192 @@
+//! The listening sockets: opened at the start, and again when `port` or `bind` change.
+//!
+//! All cores accept from the same sockets. The server keeps one handle of each, so that an address that stays in use
+//! keeps its socket, with whoever is queueing there.
+
+use crate::config::Settings;
+use crate::core::{Arrival, Listener};
+use crate::log;
+use crate::logging::Level;
+use crate::server::Server;
+use socket2::SockRef;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, ToSocketAddrs};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
+
+/// A socket that listens. `address` is none for the Unix socket.
+pub struct Bound {
+    address: Option<SocketAddr>,
+    listener: Listener,
+}
+
+/// Everything that listens.
+pub type Listeners = Vec<Bound>;
+
+/// Handles of all of them, for one core.
+pub fn handles(listeners: &[Bound]) -> io::Result<Vec<Listener>> {
+    listeners.iter().map(|bound| bound.listener.try_clone()).collect()
+}
+
+/// What to say of each kind that listens.
+pub fn kinds(listeners: &[Bound]) -> impl Iterator<Item = &'static str> {
+    let tcp = listeners.iter().any(|bound| bound.address.is_some());
+    let unix = listeners.iter().any(|bound| bound.address.is_none());
+    [(tcp, "tcp"), (unix, "unix")].into_iter().filter_map(|(listens, kind)| listens.then_some(kind))
+}
+
+/// Opens all sockets.
+pub fn open(settings: &Settings) -> Result<Listeners, String> {
+    let mut listeners = open_tcp(settings, &[])?;
+    if let Some(path) = settings.unixsocket.set() {
+        let path = path.path();
+        // A socket that a dead process left behind would be in the way.
+        let _ = std::fs::remove_file(path);
+        let open = || {
+            let listener = UnixListener::bind(path)?;
+            listener.set_nonblocking(true)?;
+            if settings.unixsocketperm != 0 {
+                std::fs::set_permissions(path, std::fs::Permissions::from_mode(settings.unixsocketperm))?;
+            }
+            Ok::<_, io::Error>(listener)
+        };
+        let listener =
+            open().map_err(|error| format!("Failed opening Unix socket {}: {error}", path.display()))?;
+        listeners.push(Bound { address: None, listener: Listener::Unix(listener) });
+    }
+    if listeners.is_empty() {
+        return Err("Configured to not listen anywhere, exiting.".to_owned());
+    }
+    Ok(listeners)
+}
+
+/// Opens the sockets for new settings; those of addresses that stay are taken over. On failure all is as before.
+pub fn reopen(server: &Server, old: &Settings, new: &Settings) -> Result<Listeners, String> {
+    let current = server.listening.lock();
+    let mut listeners = match open_tcp(new, &current) {
+        Ok(listeners) => listeners,
+        Err(_) => {
+            // The old sockets may be in the way of the new ones: `*` of `127.0.0.1` on the same port.
+            let stays = |bound: &&Bound| bound.address.is_none_or(|address| wants(new, address));
+            let leaving: Vec<&Bound> = current.iter().filter(|bound| !stays(bound)).collect();
+            leaving.iter().for_each(|bound| bound.rest());
+            let opened = open_tcp(new, &current);
+            if opened.is_err() {
+                leaving.iter().for_each(|bound| bound.resume(old.tcp_backlog));
+            }
+            opened?
+        }
+    };
+    for bound in current.iter().filter(|bound| bound.address.is_none()) {
+        let listener = bound.listener.try_clone().map_err(|error| error.to_string())?;
+        listeners.push(Bound { address: None, listener });
+    }
+    Ok(listeners)
+}
+
+/// Lets all cores accept from these sockets, and only from these.
+pub fn replace(server: &Server, listeners: Listeners) {
+    for inlet in server.inlets.read().iter() {
+        match handles(&listeners) {
+            // A core that is gone accepts nothing any more.
+            Ok(own) => drop(inlet.send(Arrival::Listen(own))),
+            Err(error) => log!(Level::Warning, "Cannot share the listening sockets between cores: {error}"),
+        }
+    }
+    *server.listening.lock() = listeners;
+}
+
+/// Removes the file of the Unix socket.
+pub fn remove_socket(settings: &Settings) {
+    if let Some(path) = settings.unixsocket.set() {
+        let _ = std::fs::remove_file(path.path());
+    }
+}
+
+fn open_tcp(settings: &Settings, current: &[Bound]) -> Result<Listeners, String> {
+    let mut listeners = Vec::new();
+    if settings.port == 0 {
+        return Ok(listeners);
+    }
+    for (name, optional) in settings.bind.addresses() {
+        let name = String::from_utf8_lossy(name);
+        let opened = resolve(&name, settings.port).and_then(|address| {
+            let known = current.iter().find(|bound| bound.address == Some(address));
+            let listener = match known {
+                Some(bound) => bound.listener.try_clone()?,
+                None => Listener::Tcp(listen(address, settings.tcp_backlog)?),
+            };
+            Ok(Bound { address: Some(address), listener })
+        });
+        match opened {
+            Ok(bound) => listeners.push(bound),
+            Err(error) if optional => {
+                log!(Level::Notice, "Not listening on the optional address {name}: {error}");
+            }
+            Err(error) => {
+                let port = settings.port;
+                log!(
+                    Level::Warning,
+                    "Warning: Could not create server TCP listening socket {name}:{port}: {error}"
+                );
+                return Err(format!("Failed listening on port {port} (tcp), aborting."));
+            }
+        }
+    }
+    Ok(listeners)
+}
+
+fn wants(settings: &Settings, address: SocketAddr) -> bool {
+    let mut names = settings.bind.addresses().map(|(name, _)| String::from_utf8_lossy(name));
+    names.any(|name| resolve(&name, settings.port).is_ok_and(|wanted| wanted == address))
+}
+
+fn resolve(name: &str, port: u16) -> io::Result<SocketAddr> {
+    let ip: IpAddr = match name {
+        "*" => Ipv4Addr::UNSPECIFIED.into(),
+        "::*" => Ipv6Addr::UNSPECIFIED.into(),
+        other => match other.parse() {
+            Ok(ip) => ip,
+            Err(_) => {
+                let mut found = (other, port).to_socket_addrs()?;
+                found.next().map(|address| address.ip()).ok_or(io::ErrorKind::AddrNotAvailable)?
+            }
+        },
+    };
+    Ok(SocketAddr::new(ip, port))
+}
+
+fn listen(address: SocketAddr, backlog: u32) -> io::Result<std::net::TcpListener> {
+    use socket2::{Domain, Protocol, Socket, Type};
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(backlog_of(backlog))?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+fn backlog_of(setting: u32) -> i32 {
+    i32::try_from(setting).unwrap_or(i32::MAX)
+}
+
+impl Bound {
+    /// Stops listening without giving the socket up: its address may be taken.
+    fn rest(&self) {
+        if let Listener::Tcp(listener) = &self.listener {
+            let _ = SockRef::from(listener).shutdown(Shutdown::Both);
+        }
+    }
+
+    /// Listens again.
+    fn resume(&self, backlog: u32) {
+        if let Listener::Tcp(listener) = &self.listener
+            && let Err(error) = SockRef::from(listener).listen(backlog_of(backlog))
+        {
+            log!(Level::Warning, "Cannot listen again after a failed change of address: {error}");
+        }
+    }
+}
