@@ -16,6 +16,7 @@ pub mod glob;
 pub mod hash;
 pub mod keyspace;
 pub mod number;
+pub mod prefetch;
 pub mod random;
 pub mod reply;
 pub mod settings;

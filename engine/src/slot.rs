@@ -8,6 +8,9 @@ pub const SLOTS: usize = 16_384;
 pub struct Slot(u16);
 
 impl Slot {
+    /// Slot 0.
+    pub const FIRST: Self = Self(0);
+
     /// The slot numbered `n`, if there is one.
     pub fn new(n: usize) -> Option<Self> {
         (n < SLOTS).then_some(Self(n as u16))

@@ -23,6 +23,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio::sync::oneshot;
 
+/// Commands whose memory is asked for at once: enough to keep the processor's line buffers busy.
+const WINDOW: usize = 32;
+
 /// One command of a batch: it works on the data, on one slot only, and does not block.
 #[derive(Clone, Copy)]
 pub struct Call<'n, 'b> {
@@ -238,26 +241,63 @@ fn run_group<'n, 'b>(
     let now_ms = node.now_ms();
     let mut clock = node.clock.raw();
     let mut done = 0;
-    for call in calls {
-        if !state.shard.owns(call.slot) {
-            break;
+    let mut calls = calls.peekable();
+    let mut hashes = [0; WINDOW];
+    while calls.peek().is_some() {
+        let window: SmallVec<[Call<'_, '_>; WINDOW]> = calls.by_ref().take(WINDOW).collect();
+        prefetch(node, &state.shard, who.db, &window, &mut hashes);
+        for (call, hash) in window.iter().zip(hashes) {
+            if !state.shard.owns(call.slot) {
+                return done;
+            }
+            let start = out.len();
+            let outcome = run_call(node, state, core, who, call, hash, out, &settings, now_ms);
+            if outcome == Outcome::Refused {
+                state.book.note_error(&out.as_bytes()[start..]);
+            }
+            let end = node.clock.raw();
+            account(
+                node,
+                state,
+                who,
+                call.command,
+                call.args,
+                outcome,
+                node.clock.delta_as_nanos(clock, end),
+            );
+            clock = end;
+            node.publish_events(&mut state.shard, &settings);
+            deferred.extend(blocked::serve_one(node, state, &settings, now_ms));
+            if let Some(ends) = &mut ends {
+                ends.push(out.len());
+            }
+            done += 1;
         }
-        let start = out.len();
-        let outcome = run_call(node, state, core, who, &call, out, &settings, now_ms);
-        if outcome == Outcome::Refused {
-            state.book.note_error(&out.as_bytes()[start..]);
-        }
-        let end = node.clock.raw();
-        account(node, state, who, call.command, call.args, outcome, node.clock.delta_as_nanos(clock, end));
-        clock = end;
-        node.publish_events(&mut state.shard, &settings);
-        deferred.extend(blocked::serve_one(node, state, &settings, now_ms));
-        if let Some(ends) = &mut ends {
-            ends.push(out.len());
-        }
-        done += 1;
     }
     done
+}
+
+/// Computes the hashes of the keys and asks for the memory behind them, so that the commands find it there.
+#[inline]
+fn prefetch(
+    node: &Node,
+    shard: &baton_engine::keyspace::Shard,
+    db: usize,
+    window: &[Call<'_, '_>],
+    hashes: &mut [u64; WINDOW],
+) {
+    for (call, hash) in window.iter().zip(hashes.iter_mut()) {
+        if let Some(key) = call.command.only_key.and_then(|at| call.args.get(at)) {
+            *hash = node.hasher().hash(key);
+        }
+        shard.prefetch_slot(call.slot);
+    }
+    // A single command waits for its memory either way.
+    if window.len() > 1 {
+        for (call, hash) in window.iter().zip(hashes) {
+            shard.prefetch_entry(call.slot, db, *hash);
+        }
+    }
 }
 
 #[inline]
@@ -268,6 +308,7 @@ fn run_call(
     core: usize,
     who: &Who,
     call: &Call<'_, '_>,
+    hash: u64,
     out: &mut Out,
     settings: &Settings,
     now_ms: i64,
@@ -286,7 +327,7 @@ fn run_call(
     let mut keyspace = Keyspace::one(&mut state.shard, settings, who.db, now_ms);
     keyspace.set_no_touch(who.no_touch);
     if let Some(key) = command.only_key.and_then(|at| args.get(at)) {
-        keyspace.hint(key, call.slot);
+        keyspace.hint(key, call.slot, hash);
     }
     let caller = Caller { may_block: false, no_touch: who.no_touch, id: who.id };
     let hasher = node.hasher();

@@ -57,7 +57,7 @@ pub struct Keyspace<'a> {
     no_touch: bool,
     dirty: u64,
     /// A key of the running command, by its place in memory, and its slot: see [`hint`](Self::hint).
-    hint: (*const u8, usize, Slot),
+    hint: (*const u8, usize, Slot, u64),
 }
 
 impl<'a> Keyspace<'a> {
@@ -78,7 +78,7 @@ impl<'a> Keyspace<'a> {
     }
 
     fn over(held: Held<'a>, settings: &'a Settings, db: usize, now_ms: i64) -> Self {
-        let nowhere = (std::ptr::null(), 0, Slot::of(b""));
+        let nowhere = (std::ptr::null(), 0, Slot::FIRST, 0);
         Self { held, settings, db, now_ms, no_touch: false, dirty: 0, hint: nowhere }
     }
 
@@ -87,12 +87,12 @@ impl<'a> Keyspace<'a> {
         self.no_touch = no_touch;
     }
 
-    /// Tells that `key` is in `slot`, which the router has computed already. `key` must be the very slice that is
+    /// Tells that `key` is in `slot` and has this hash, which the router has computed already. `key` must be the very slice that is
     /// among the arguments of the command that runs next: it is known by its address, so the hint ends with the
     /// command. (Keys that a command makes up may come to lie where another one lay: they are never remembered.)
     #[inline]
-    pub fn hint(&mut self, key: &[u8], slot: Slot) {
-        self.hint = (key.as_ptr(), key.len(), slot);
+    pub fn hint(&mut self, key: &[u8], slot: Slot, hash: u64) {
+        self.hint = (key.as_ptr(), key.len(), slot, hash);
     }
 
     /// Whether lookups leave access clocks alone.
@@ -187,6 +187,16 @@ impl<'a> Keyspace<'a> {
         if self.hint.0 == key.as_ptr() && self.hint.1 == key.len() { self.hint.2 } else { Slot::of(key) }
     }
 
+    /// The hash of a key.
+    #[inline]
+    fn hash_of(&self, key: &[u8], shard: &Shard) -> u64 {
+        if self.hint.0 == key.as_ptr() && self.hint.1 == key.len() {
+            self.hint.3
+        } else {
+            shard.hasher().hash(key)
+        }
+    }
+
     // ---- reading -------------------------------------------------------------------------------------------
 
     /// Looks a key up for a command: counts the hit or miss, notes the access, and lets an expired key go.
@@ -272,7 +282,7 @@ impl<'a> Keyspace<'a> {
         let slot = self.slot(key);
         let shard = self.shard(slot);
         let db = shard.slot(slot)?.db(shard.physical(db))?;
-        db.table.find(shard.hasher().hash(key), |entry| entry.key() == key)
+        db.table.find(self.hash_of(key, shard), |entry| entry.key() == key)
     }
 
     /// Whether there is such a key; notes no access. An expired key is let go.
@@ -607,7 +617,7 @@ impl<'a> Keyspace<'a> {
         };
         shard.stats.dirty += changes;
         shard.effects.finish(db, changes > 0, args);
-        self.hint = (std::ptr::null(), 0, self.hint.2);
+        self.hint = (std::ptr::null(), 0, self.hint.2, 0);
     }
 
     // ---- who waits -----------------------------------------------------------------------------------------
@@ -701,7 +711,7 @@ impl<'a> Keyspace<'a> {
         let shard = self.shard(slot);
         let physical = shard.physical(db);
         let table = &shard.slot(slot)?.db(physical)?.table;
-        let place = table.locate(shard.hasher().hash(key), |entry| entry.key() == key)?;
+        let place = table.locate(self.hash_of(key, shard), |entry| entry.key() == key)?;
         if table.at(place)?.expiry().is_some_and(|at| at <= now_ms) {
             self.expire(key);
             return None;

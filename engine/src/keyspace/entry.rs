@@ -21,6 +21,7 @@
 //! and that box is owned by the entry alone.
 
 use super::value::{StrRef, Value, ValueMut, ValueRef};
+use crate::prefetch;
 use crate::types::{hash::Hash, list::List, set::Set, zset::ZSet};
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::ptr::{self, NonNull};
@@ -124,6 +125,13 @@ impl Entry {
         let mut entry = Self::block(kind, key, 0, expiry, clock);
         entry.put_word(word);
         entry
+    }
+
+    /// Asks for its memory: header, key and the beginning of a value usually lie in the first two lines.
+    #[inline]
+    pub fn prefetch(&self) {
+        prefetch::line(self.bytes());
+        prefetch::line(self.bytes().wrapping_add(64));
     }
 
     /// The key.

@@ -5,6 +5,7 @@ use super::notify::Event;
 use super::waiting::{DbKey, Waiting};
 use crate::effects::Effects;
 use crate::hash::Hasher;
+use crate::prefetch;
 use crate::random::Rng;
 use crate::slot::{SLOTS, Slot};
 use crate::table::SplitTable;
@@ -231,6 +232,25 @@ impl Shard {
     #[inline]
     pub fn existing_slot_mut(&mut self, slot: Slot) -> Option<&mut SlotData> {
         self.slots[slot.index()].as_deref_mut()
+    }
+
+    /// Asks for the memory of a slot: the first of three steps before a batch runs.
+    #[inline]
+    pub fn prefetch_slot(&self, slot: Slot) {
+        if let Some(data) = &self.slots[slot.index()] {
+            prefetch::line(&raw const **data);
+        }
+    }
+
+    /// Asks for the memory of the entry that a hash leads to, once its slot has been asked for. Looking up the bucket
+    /// itself waits for memory too, but a loop over many keys overlaps those waits.
+    #[inline]
+    pub fn prefetch_entry(&self, slot: Slot, db: usize, hash: u64) {
+        let Some(found) = self.slot(slot).and_then(|data| data.db(self.physical(db))) else { return };
+        found.table.find(hash, |entry| {
+            entry.prefetch();
+            false
+        });
     }
 
     /// How many keys a database of a slot has. O(1).
