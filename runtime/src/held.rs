@@ -68,6 +68,8 @@ pub struct Held<'n> {
     states: SmallVec<[Holding<'n, CoreState>; 8]>,
     settings: Arc<Settings>,
     now_ms: i64,
+    /// Memory has been looked at already.
+    memory_granted: bool,
 }
 
 impl<'n> Held<'n> {
@@ -77,7 +79,7 @@ impl<'n> Held<'n> {
         states: SmallVec<[Holding<'n, CoreState>; 8]>,
     ) -> Self {
         let settings = node.settings().clone();
-        Self { node, cores, states, settings, now_ms: node.now_ms() }
+        Self { node, cores, states, settings, now_ms: node.now_ms(), memory_granted: false }
     }
 
     /// The node.
@@ -93,6 +95,11 @@ impl<'n> Held<'n> {
     /// Whether every core is held.
     pub fn is_all(&self) -> bool {
         self.cores.len() == self.node.cores()
+    }
+
+    /// Lets the commands that follow run whatever memory there is: a transaction is refused as a whole or not at all.
+    pub fn grant_memory(&mut self) {
+        self.memory_granted = true;
     }
 
     /// The state of a core, if it is held.
@@ -141,7 +148,7 @@ impl<'n> Held<'n> {
             return Outcome::Refused;
         };
         let core = self.cores[0];
-        let over = node.over_limit(&mut self.states[0], &settings, core);
+        let over = !self.memory_granted && node.over_limit(&mut self.states[0], &settings, core);
         if over && command.has(Flag::DenyOom) {
             node.oom_refusals.fetch_add(1, Ordering::Relaxed);
             self.states[0].book.command(command.id).rejected += 1;

@@ -174,6 +174,23 @@ impl Node {
         cores
     }
 
+    /// The cores that own these keys.
+    pub fn owners<'k>(&self, keys: impl Iterator<Item = &'k [u8]>) -> Cores {
+        let mut cores: Cores = keys.map(|key| self.slots.owner(Slot::of(key))).collect();
+        cores.sort_unstable();
+        cores.dedup();
+        cores
+    }
+
+    /// Whether memory is over `maxmemory` and eviction does not help. Takes a baton if it is over: none may be held.
+    pub fn is_out_of_memory(self: &Arc<Self>) -> bool {
+        let settings = self.settings();
+        if settings.maxmemory == 0 || self.used_memory() <= settings.maxmemory {
+            return false;
+        }
+        self.over_limit(&mut self.baton(0).take(), &settings, 0)
+    }
+
     /// Takes the batons of the cores that `wanted` names, in ascending order, and makes sure that no slot moved
     /// between the question and the taking.
     pub fn hold(self: &Arc<Self>, wanted: impl Fn(&Self) -> Cores) -> Held<'_> {

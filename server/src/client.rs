@@ -19,6 +19,8 @@ pub enum Post {
     Answer(Vec<u8>),
     /// CLIENT UNBLOCK.
     Unblock {
+        /// Which wait it is to end: it may be over by now.
+        wait: u64,
         /// With an error, rather than as if the time were over.
         with_error: bool,
     },
@@ -141,6 +143,8 @@ pub struct Client {
     pub watching: AtomicUsize,
     pub is_monitor: AtomicBool,
     pub is_blocked: AtomicBool,
+    /// Number of the wait that CLIENT UNBLOCK may end; 0 for none.
+    pub wait: AtomicU64,
     pub no_evict: AtomicBool,
     pub no_touch: AtomicBool,
     pub reply_off: AtomicBool,
@@ -188,6 +192,7 @@ impl Client {
             watching: AtomicUsize::new(0),
             is_monitor: AtomicBool::new(false),
             is_blocked: AtomicBool::new(false),
+            wait: AtomicU64::new(0),
             no_evict: AtomicBool::new(false),
             no_touch: AtomicBool::new(false),
             reply_off: AtomicBool::new(false),

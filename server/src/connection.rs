@@ -68,6 +68,20 @@ pub struct Connection<S> {
     written: usize,
     /// The client has said that it will send no more.
     end_of_input: bool,
+    /// How often a command has waited.
+    waits: u64,
+}
+
+/// How a wait ended.
+enum WaitEnd {
+    /// The command has been served.
+    Answer(Vec<u8>),
+    /// The time is over, or somebody said so.
+    Timeout,
+    /// Somebody ended it with an error.
+    Error,
+    /// There is no client any more.
+    Gone,
 }
 
 /// Something happened on a connection.
@@ -97,6 +111,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             output: Vec::new(),
             written: 0,
             end_of_input: false,
+            waits: 0,
         }
     }
 
@@ -294,15 +309,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.session.server.blocked.fetch_add(1, Ordering::Relaxed);
         match after {
             After::Paused => self.wait_for_pause().await,
-            After::Wait { blocked, null_array, until_ms } => {
-                let start = self.session.out.len();
-                let answered = self.wait_for_answer(until_ms, null_array, blocked.as_ref()).await;
-                if let (false, Some(blocked)) = (answered, blocked) {
-                    blocked.cancel(&self.session.server.node.clone());
-                }
-                if self.session.reply_mode == crate::session::ReplyMode::Off {
-                    self.session.out.truncate(start);
-                }
+            After::Wait { command, blocked, null_array, until_ms } => {
+                self.waits += 1;
+                client.wait.store(self.waits, Ordering::Release);
+                let end = self.wait_for_answer(until_ms, blocked.as_ref()).await;
+                client.wait.store(0, Ordering::Release);
+                self.conclude_wait(command, end, null_array);
             }
             _ => {}
         }
@@ -328,14 +340,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// Waits until the blocked command is answered; false when nobody will answer it any more.
+    /// Waits until the blocked command is answered, or not answered any more.
     async fn wait_for_answer(
         &mut self,
         until_ms: Option<i64>,
-        null_array: bool,
         blocked: Option<&baton::held::Blocked>,
-    ) -> bool {
+    ) -> WaitEnd {
         let node = self.session.server.node.clone();
+        // False: it is just being served, the answer is on its way.
+        let cancel = || blocked.is_none_or(|blocked| blocked.cancel(&node));
         loop {
             let reading = self.input.len() < AHEAD_MAX;
             let event = match until_ms {
@@ -344,19 +357,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     let left = Duration::from_millis((until_ms - node.now_ms()).max(0) as u64);
                     match tokio::time::timeout(left, self.next(reading)).await {
                         Ok(event) => event,
-                        Err(_) => {
-                            if blocked.is_some_and(|blocked| !blocked.cancel(&node)) {
-                                // It is just being served: the answer is on its way.
-                                tokio::task::yield_now().await;
-                                continue;
-                            }
+                        Err(_) if cancel() => {
                             // An answer that came before we cancelled still counts.
-                            if let Some(answer) = self.answer_in_mailbox() {
-                                self.session.out.bytes_mut().extend_from_slice(&answer);
-                                return true;
-                            }
-                            self.write_null(null_array);
-                            return false;
+                            return self.answer_in_mailbox().map_or(WaitEnd::Timeout, WaitEnd::Answer);
+                        }
+                        Err(_) => {
+                            tokio::task::yield_now().await;
+                            continue;
                         }
                     }
                 }
@@ -364,31 +371,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             match event {
                 Event::Input | Event::Flushed => {}
                 Event::Over => {
+                    cancel();
                     self.session.client.end(End::Now);
-                    return false;
+                    return WaitEnd::Gone;
                 }
                 Event::Posts => {
                     while let Some(post) = self.session.client.mailbox.take() {
                         match post {
-                            Post::Answer(answer) => {
-                                self.session.out.bytes_mut().extend_from_slice(&answer);
-                                return true;
-                            }
+                            Post::Answer(answer) => return WaitEnd::Answer(answer),
                             Post::Bytes(bytes) => self.session.out.bytes_mut().extend_from_slice(&bytes),
-                            Post::Wake => {}
-                            Post::Unblock { with_error } => {
-                                if blocked.is_some_and(|blocked| !blocked.cancel(&node)) {
-                                    continue;
-                                }
-                                if with_error {
-                                    self.session.refuse(&CommandError::text(
-                                        "UNBLOCKED client unblocked via CLIENT UNBLOCK",
-                                    ));
-                                } else {
-                                    self.write_null(null_array);
-                                }
-                                return false;
+                            Post::Unblock { wait, with_error } if wait == self.waits && cancel() => {
+                                let end = if with_error { WaitEnd::Error } else { WaitEnd::Timeout };
+                                return self.answer_in_mailbox().map_or(end, WaitEnd::Answer);
                             }
+                            Post::Unblock { .. } | Post::Wake => {}
                         }
                     }
                 }
@@ -408,8 +404,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         answer
     }
 
-    fn write_null(&mut self, null_array: bool) {
-        if null_array { self.session.out.null_array() } else { self.session.out.null() }
+    /// Writes the reply of a command that has waited.
+    fn conclude_wait(&mut self, command: usize, end: WaitEnd, null_array: bool) {
+        let session = &mut self.session;
+        let start = session.out.len();
+        let failed = matches!(end, WaitEnd::Error);
+        match end {
+            WaitEnd::Gone => return,
+            WaitEnd::Answer(answer) => session.out.bytes_mut().extend_from_slice(&answer),
+            WaitEnd::Timeout if null_array => session.out.null_array(),
+            WaitEnd::Timeout => session.out.null(),
+            WaitEnd::Error => {
+                let error = CommandError::text("UNBLOCKED client unblocked via CLIENT UNBLOCK");
+                session.refuse(&error);
+            }
+        }
+        if session.is_silent() {
+            session.out.truncate(start);
+        }
+        session.end_skip();
+        let mut book = session.server.cores[session.client.core].book.lock();
+        let stats = book.command(command);
+        stats.calls += 1;
+        stats.failed += u64::from(failed);
     }
 
     /// Takes what has come from elsewhere while no command is waited for.

@@ -268,9 +268,7 @@ fn leave(mut session: Session) {
     session.forget_transaction();
     session.unsubscribe_all();
     let server = session.server.clone();
-    if session.client.is_monitor.load(Ordering::Relaxed) {
-        server.monitors.fetch_sub(1, Ordering::Relaxed);
-    }
+    session.leave_monitors();
     server.clients.write().remove(&session.client.id);
 }
 

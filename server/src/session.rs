@@ -1,7 +1,7 @@
 //! The state of one client's conversation, and what becomes of each command.
 
 use crate::client::{Client, End};
-use crate::commands::Flow;
+use crate::commands::{Flow, presentable};
 use crate::server::Server;
 use baton::batch::Call;
 use baton::held::{Blocked, Held, Who};
@@ -34,6 +34,13 @@ pub struct Transaction {
     pub queue: Vec<(usize, Vec<Box<[u8]>>)>,
     /// A command was refused while queueing: EXEC will be too.
     pub broken: bool,
+}
+
+impl Transaction {
+    /// Whether one of its commands has this flag.
+    pub fn has(&self, server: &Server, flag: Flag) -> bool {
+        self.queue.iter().any(|(id, _)| server.node.registry.get(*id).has(flag))
+    }
 }
 
 /// Keys a client watches.
@@ -79,6 +86,8 @@ pub enum After {
     Go,
     /// Wait for the answer of a blocked command.
     Wait {
+        /// Its number in the registry.
+        command: usize,
         blocked: Option<Blocked>,
         /// What to answer when the time is over.
         null_array: bool,
@@ -144,59 +153,118 @@ impl Session {
         if self.reply_mode == ReplyMode::SkipNext {
             self.reply_mode = ReplyMode::Skip;
         }
-        let after = match command.and_then(|command| self.admit(command, args).map(|()| command)) {
-            Ok(command) => self.dispatch(command, args),
+        let after = match command {
+            Ok(command) => match self.admit(command, args) {
+                Ok(()) => self.dispatch(command, args),
+                Err(error) => {
+                    self.server.cores[self.client.core].book.lock().command(command.id).rejected += 1;
+                    self.reject(command, error);
+                    After::Go
+                }
+            },
+            Err(_) if is_http(args[0]) => self.hang_up_on_http(),
             Err(error) => {
                 self.refuse(&error);
                 After::Go
             }
         };
-        if matches!(self.reply_mode, ReplyMode::Off | ReplyMode::Skip) {
+        if self.is_silent() {
             self.out.truncate(start);
-        }
-        if self.reply_mode == ReplyMode::Skip && !matches!(after, After::Paused | After::Wait { .. }) {
-            self.reply_mode = ReplyMode::On;
+            if !matches!(after, After::Paused | After::Wait { .. }) {
+                self.end_skip();
+            }
+        } else if self.subscriptions.is_some() && matches!(after, After::Go) {
+            // Messages that the command caused come right after its reply.
+            self.write_messages();
         }
         after
     }
 
-    /// Writes an error and counts it.
+    /// Whether the reply to the current command is not wanted.
+    pub fn is_silent(&self) -> bool {
+        matches!(self.reply_mode, ReplyMode::Off | ReplyMode::Skip)
+    }
+
+    /// The command whose reply was to be skipped is over.
+    pub fn end_skip(&mut self) {
+        if self.reply_mode == ReplyMode::Skip {
+            self.reply_mode = ReplyMode::On;
+        }
+    }
+
+    /// Whether the client has shown a password, or needs none.
+    pub fn is_let_in(&mut self) -> bool {
+        self.authenticated = self.authenticated || self.server.settings().requirepass.is_empty();
+        self.authenticated
+    }
+
+    /// Somebody makes a browser talk to us: whatever follows its headers must not be run.
+    fn hang_up_on_http(&self) -> After {
+        crate::log!(
+            crate::logging::Level::Warning,
+            "Possible SECURITY ATTACK detected. It looks like somebody is sending POST or Host: commands. \
+             Connection from {} aborted.",
+            self.client.address
+        );
+        self.client.end(End::Now);
+        After::Close
+    }
+
+    /// Refuses a command before it is run. EXEC takes its transaction with it.
+    fn reject(&mut self, command: &Registered, error: CommandError) {
+        if command.name != "exec" || self.transaction.is_none() {
+            return self.refuse(&error);
+        }
+        self.forget_transaction();
+        let text = error.to_string();
+        let why = text.strip_prefix("ERR ").unwrap_or(&text);
+        self.refuse(&CommandError::owned(format!("EXECABORT Transaction discarded because of: {why}")));
+    }
+
+    /// Writes an error and counts it; a transaction that is being queued is broken by it.
     pub fn refuse(&mut self, error: &CommandError) {
-        let start = self.out.len();
-        self.out.error(error);
-        let written = &self.out.as_bytes()[start..];
-        self.server.cores[self.client.core].book.lock().note_error(written);
+        self.write_error(error);
         if let Some(transaction) = &mut self.transaction {
             transaction.broken = true;
         }
     }
 
-    /// Whether the client may give this command now.
+    fn write_error(&mut self, error: &CommandError) {
+        let start = self.out.len();
+        self.out.error(error);
+        let written = &self.out.as_bytes()[start..];
+        self.server.cores[self.client.core].book.lock().note_error(written);
+    }
+
+    /// Whether the client may give this command now. In the order in which Redis looks.
     fn admit(&mut self, command: &Registered, args: &[&[u8]]) -> Result<(), CommandError> {
         if !command.command.arity.accepts(args.len()) {
-            self.count_rejected(command);
             return Err(arity_error(command.command, args));
         }
         if command.has(Flag::Protected)
             && let Some(error) = self.protection(command)
         {
-            self.count_rejected(command);
             return Err(error);
         }
-        if !self.authenticated && !command.has(Flag::NoAuth) {
-            self.count_rejected(command);
+        if !command.has(Flag::NoAuth) && !self.is_let_in() {
             return Err(CommandError::text("NOAUTH Authentication required."));
         }
+        if self.transaction.is_some() && command.has(Flag::NoMulti) {
+            return Err(CommandError::text("ERR Command not allowed inside a transaction"));
+        }
+        if self.needs_memory(command) && self.server.node.is_out_of_memory() {
+            return Err(CommandError::OutOfMemory);
+        }
         if self.subscriptions.is_some() && !self.who.resp3 && !allowed_when_subscribed(&command.name) {
-            self.count_rejected(command);
             return Err(CommandError::owned(format!(
                 "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context",
                 command.name
             )));
         }
-        if self.transaction.is_some() && command.has(Flag::NoMulti) {
-            self.count_rejected(command);
-            return Err(CommandError::text("ERR Command not allowed inside a transaction"));
+        let of_data = [Flag::Write, Flag::ReadOnly, Flag::MayReplicate];
+        if self.client.is_monitor.load(Ordering::Relaxed) && of_data.into_iter().any(|flag| command.has(flag))
+        {
+            return Err(CommandError::text("ERR Replica can't interact with the keyspace"));
         }
         Ok(())
     }
@@ -219,11 +287,22 @@ impl Session {
         })
     }
 
-    fn count_rejected(&self, command: &Registered) {
-        self.server.cores[self.client.core].book.lock().command(command.id).rejected += 1;
+    /// Whether the command must be refused when memory is short, and nobody will look at that later.
+    fn needs_memory(&self, command: &Registered) -> bool {
+        match &self.transaction {
+            None => command.has(Flag::DenyOom) && command.run.is_none(),
+            Some(_) if command.name != "exec" => command.has(Flag::DenyOom),
+            Some(transaction) => transaction.has(&self.server, Flag::DenyOom),
+        }
     }
 
     fn dispatch(&mut self, command: &Registered, args: &[&[u8]]) -> After {
+        if let Some(pause) = self.server.current_pause()
+            && self.waits_for_pause(pause.all, command)
+        {
+            return After::Paused;
+        }
+        self.client.last_command.store(command.id, Ordering::Relaxed);
         if let Some(transaction) = &mut self.transaction
             && !runs_inside_multi(&command.name)
         {
@@ -232,19 +311,7 @@ impl Session {
             self.out.status("QUEUED");
             return After::Go;
         }
-        if let Some(pause) = self.server.current_pause()
-            && self.waits_for_pause(pause.all, command)
-        {
-            return After::Paused;
-        }
-        if self.server.monitors.load(Ordering::Relaxed) > 0
-            && !command.has(Flag::SkipMonitor)
-            && !command.has(Flag::Admin)
-        {
-            self.server.feed_monitors(&self.client, self.who.db, args);
-        }
-        self.client.last_command.store(command.id, Ordering::Relaxed);
-        match command.run {
+        let after = match command.run {
             Some(_) if command.has(Flag::Blocking) => self.run_blocking(command, args),
             Some(_) => {
                 let node = self.server.node.clone();
@@ -253,28 +320,33 @@ impl Session {
                 held.finish();
                 After::Go
             }
-            None => {
-                let server = self.server.clone();
-                let start = server.node.now_ns();
-                let flow = self.handle(command, args, None);
-                let ns = server.node.now_ns().saturating_sub(start);
-                self.count_handled(command, args, ns, flow.is_err());
-                self.conclude(flow)
-            }
+            None => self.run_handler(command, args, None),
+        };
+        self.feed_monitors(command, args);
+        after
+    }
+
+    /// Shows a command to those who monitor the node; those of administrators are nobody's business.
+    fn feed_monitors(&self, command: &Registered, args: &[&[u8]]) {
+        if self.server.monitors.load(Ordering::Relaxed) > 0
+            && !command.has(Flag::SkipMonitor)
+            && !command.has(Flag::Admin)
+        {
+            self.server.feed_monitors(&self.client, self.who.db, &presentable(command, args));
         }
     }
 
-    /// Runs a command of the node.
-    fn handle(
-        &mut self,
-        command: &Registered,
-        args: &[&[u8]],
-        held: Option<&mut Held<'_>>,
-    ) -> Result<Flow, CommandError> {
-        match self.server.handler(command) {
+    /// Runs a command of the node and writes its reply.
+    fn run_handler(&mut self, command: &Registered, args: &[&[u8]], held: Option<&mut Held<'_>>) -> After {
+        let server = self.server.clone();
+        let start = server.node.now_ns();
+        let flow = match server.handler(command) {
             Some(handler) => handler(self, args, held),
             None => Err(CommandError::owned(format!("ERR '{}' is not served by this node", command.name))),
-        }
+        };
+        let ns = server.node.now_ns().saturating_sub(start);
+        self.count_handled(command, args, ns, flow.is_err());
+        self.conclude(flow)
     }
 
     fn count_handled(&self, command: &Registered, args: &[&[u8]], ns: u64, failed: bool) {
@@ -291,7 +363,8 @@ impl Session {
         }
         if server.node.slowlog.is_slow(ns) && !command.has(Flag::SkipSlowlog) {
             let (address, name) = (self.who.identity.address(), self.who.identity.name());
-            server.node.slowlog.push(server.node.now_ms() / 1_000, ns, args, address, name);
+            let shown = presentable(command, args);
+            server.node.slowlog.push(server.node.now_ms() / 1_000, ns, &shown, address, name);
         }
     }
 
@@ -307,10 +380,7 @@ impl Session {
                 After::Close
             }
             Err(error) => {
-                let start = self.out.len();
-                self.out.error(&error);
-                let written = &self.out.as_bytes()[start..];
-                self.server.cores[self.client.core].book.lock().note_error(written);
+                self.write_error(&error);
                 After::Go
             }
         }
@@ -327,28 +397,25 @@ impl Session {
             None => After::Go,
             Some(blocked) => {
                 let until_ms = blocked.until_ms;
-                After::Wait { blocked: Some(blocked), null_array: answers_array(&command.name), until_ms }
+                let (id, null_array) = (command.id, answers_array(&command.name));
+                After::Wait { command: id, blocked: Some(blocked), null_array, until_ms }
             }
         }
     }
 
     /// Runs one queued command inside EXEC, under the batons that it holds.
-    pub fn run_queued(&mut self, held: &mut Held<'_>, id: usize, args: &[&[u8]]) {
+    pub fn run_queued(&mut self, held: &mut Held<'_>, id: usize, args: &[&[u8]]) -> After {
         let server = self.server.clone();
         let command = server.node.registry.get(id);
-        if server.monitors.load(Ordering::Relaxed) > 0 && !command.has(Flag::SkipMonitor) {
-            server.feed_monitors(&self.client, self.who.db, args);
-        }
-        if command.run.is_some() {
+        let after = if command.run.is_some() {
             let outcome = held.run(&self.who, command, args, false, &mut self.out);
             debug_assert!(!matches!(outcome, Outcome::Blocked { .. }));
-            return;
-        }
-        let start = server.node.now_ns();
-        let flow = self.handle(command, args, Some(held));
-        let ns = server.node.now_ns().saturating_sub(start);
-        self.count_handled(command, args, ns, flow.is_err());
-        self.conclude(flow);
+            After::Go
+        } else {
+            self.run_handler(command, args, Some(held))
+        };
+        self.feed_monitors(command, args);
+        after
     }
 
     /// Works on all shards: under the batons of a transaction if there is one, else under its own.
@@ -385,13 +452,7 @@ impl Session {
             Some(held) => end(held),
             None => {
                 let node = self.server.node.clone();
-                let mut held = node.hold(|node| {
-                    let owners = watching.keys.iter().map(|(_, key)| node.slots.owner(Slot::of(key)));
-                    let mut cores: baton::node::Cores = owners.collect();
-                    cores.sort_unstable();
-                    cores.dedup();
-                    cores
-                });
+                let mut held = node.hold(|node| node.owners(watching.keys.iter().map(|(_, key)| &**key)));
                 end(&mut held);
             }
         }
@@ -411,7 +472,8 @@ impl Session {
                 pubsub.unsubscribe(kind, name, self.client.id);
             }
         }
-        for count in [&self.client.channels, &self.client.patterns, &self.client.shard_channels] {
+        let client = &self.client;
+        for count in [&client.channels, &client.patterns, &client.shard_channels, &client.push_limit] {
             count.store(0, Ordering::Relaxed);
         }
     }
@@ -439,11 +501,37 @@ impl Session {
         self.client.resp.store(if resp3 { 3 } else { 2 }, Ordering::Relaxed);
     }
 
+    /// RESET: as if the client had just connected.
+    pub fn reset(&mut self) {
+        self.forget_transaction();
+        self.unsubscribe_all();
+        self.leave_monitors();
+        self.select(0);
+        self.set_resp3(false);
+        self.authenticated = self.server.settings().requirepass.is_empty();
+        self.reply_mode = ReplyMode::On;
+        self.who.no_touch = false;
+        self.client.no_touch.store(false, Ordering::Relaxed);
+        self.client.no_evict.store(false, Ordering::Relaxed);
+        self.client.names.lock().name.clear();
+    }
+
+    /// The end of MONITOR.
+    pub fn leave_monitors(&self) {
+        if self.client.is_monitor.swap(false, Ordering::Relaxed) {
+            self.server.monitors.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
     fn waits_for_pause(&self, all: bool, command: &Registered) -> bool {
+        if self.client.is_monitor.load(Ordering::Relaxed) {
+            return false;
+        }
         let writes = |flags: &Registered| flags.has(Flag::Write) || flags.has(Flag::MayReplicate);
         let is_exec = command.name == "exec"
             && self.transaction.as_ref().is_some_and(|transaction| {
-                transaction.queue.iter().any(|(id, _)| writes(self.server.node.registry.get(*id)))
+                transaction.has(&self.server, Flag::Write)
+                    || transaction.has(&self.server, Flag::MayReplicate)
             });
         // CLIENT has to go through, or nobody could end the pause.
         all && !command.name.starts_with("client") && !command.has(Flag::NoAuth) || writes(command) || is_exec
@@ -481,6 +569,11 @@ fn unknown_command(args: &[&[u8]]) -> CommandError {
     }
     let name = String::from_utf8_lossy(&args[0][..args[0].len().min(SHOWN_MAX)]);
     CommandError::owned(format!("ERR unknown command '{name}', with args beginning with: {shown}"))
+}
+
+/// Names that only HTTP requests begin their lines with.
+fn is_http(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:")
 }
 
 fn runs_inside_multi(name: &str) -> bool {

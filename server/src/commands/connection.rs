@@ -34,7 +34,7 @@ pub const COMMANDS: &[Command] = &[
     Command {
         name: "SELECT",
         arity: Arity::Exactly(2),
-        flags: &[Loading, Stale, Fast],
+        flags: &[AllowBusy, Loading, Stale, Fast],
         acl: &[Category::Connection],
         group: Group::Connection,
         since: "1.0.0",
@@ -54,10 +54,50 @@ pub const COMMANDS: &[Command] = &[
         summary: "Closes the connection after the replies so far have left.",
         ..Command::BASE
     },
+    Command {
+        name: "AUTH",
+        arity: Arity::AtLeast(2),
+        flags: &[NoScript, Loading, Stale, Fast, NoAuth, Sentinel, AllowBusy],
+        acl: &[Category::Connection],
+        group: Group::Connection,
+        since: "1.0.0",
+        complexity: "O(n) for n passwords of the user",
+        summary: "Shows the password, and so who the client is.",
+        ..Command::BASE
+    },
+    Command {
+        name: "HELLO",
+        arity: Arity::AtLeast(1),
+        flags: &[NoScript, Loading, Stale, Fast, NoAuth, Sentinel, AllowBusy],
+        acl: &[Category::Connection],
+        group: Group::Connection,
+        since: "6.0.0",
+        complexity: "O(1)",
+        summary: "Agrees on the protocol version; authenticates and names the connection on the way.",
+        ..Command::BASE
+    },
+    Command {
+        name: "RESET",
+        arity: Arity::Exactly(1),
+        flags: &[NoScript, Loading, Stale, Fast, NoAuth, AllowBusy],
+        acl: &[Category::Connection],
+        group: Group::Connection,
+        since: "6.2.0",
+        complexity: "O(n) for n watched keys and subscriptions",
+        summary: "Makes the connection as if it had just been opened.",
+        ..Command::BASE
+    },
 ];
 
-pub const HANDLERS: &[(&str, Handler)] =
-    &[("ping", ping), ("echo", echo), ("select", select), ("quit", quit)];
+pub const HANDLERS: &[(&str, Handler)] = &[
+    ("ping", ping),
+    ("echo", echo),
+    ("select", select),
+    ("quit", quit),
+    ("auth", auth),
+    ("hello", hello),
+    ("reset", reset),
+];
 
 fn ping(session: &mut Session, args: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<Flow, CommandError> {
     if args.len() > 2 {
@@ -92,4 +132,130 @@ fn select(session: &mut Session, args: &[&[u8]], _: Option<&mut Held<'_>>) -> Re
 fn quit(session: &mut Session, _: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<Flow, CommandError> {
     session.out.ok();
     Ok(Flow::Close)
+}
+
+fn auth(session: &mut Session, args: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<Flow, CommandError> {
+    match args {
+        [_, password] => {
+            if session.server.settings().requirepass.is_empty() {
+                return Err(CommandError::text(
+                    "ERR AUTH <password> called without any password configured for the default user. \
+                     Are you sure your configuration is correct?",
+                ));
+            }
+            authenticate(session, b"default", password)?;
+        }
+        [_, user, password] => authenticate(session, user, password)?,
+        _ => return Err(CommandError::Syntax),
+    }
+    OK
+}
+
+/// Lets the client in if user and password are right.
+fn authenticate(session: &mut Session, user: &[u8], password: &[u8]) -> Result<(), CommandError> {
+    let settings = session.server.settings();
+    let wanted = &*settings.requirepass;
+    // Without a password the default user takes any.
+    if user != b"default" || !wanted.is_empty() && !same(wanted, password) {
+        return Err(CommandError::text("WRONGPASS invalid username-password pair or user is disabled."));
+    }
+    session.authenticated = true;
+    Ok(())
+}
+
+/// Compares secrets in a time that does not tell how much of them is the same.
+fn same(wanted: &[u8], given: &[u8]) -> bool {
+    let differences = given.iter().enumerate().fold(0, |all, (at, byte)| {
+        let other = wanted.get(at % wanted.len().max(1)).copied().unwrap_or_default();
+        all | (byte ^ other)
+    });
+    std::hint::black_box(differences) == 0 && wanted.len() == given.len()
+}
+
+fn hello(session: &mut Session, args: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<Flow, CommandError> {
+    let version = match args.get(1) {
+        None => None,
+        Some(text) => {
+            let version = parse_i64(text)
+                .ok_or(CommandError::text("ERR Protocol version is not an integer or out of range"))?;
+            if !(2..=3).contains(&version) {
+                return Err(CommandError::text("NOPROTO unsupported protocol version"));
+            }
+            Some(version)
+        }
+    };
+    let (mut login, mut name) = (None, None);
+    let mut rest = args.get(2..).unwrap_or_default();
+    loop {
+        rest = match rest {
+            [] => break,
+            [word, user, password, rest @ ..] if word.eq_ignore_ascii_case(b"AUTH") => {
+                login = Some((*user, *password));
+                rest
+            }
+            [word, value, rest @ ..] if word.eq_ignore_ascii_case(b"SETNAME") => {
+                check_name(value)?;
+                name = Some(*value);
+                rest
+            }
+            [word, ..] => {
+                let word = String::from_utf8_lossy(word);
+                return Err(CommandError::owned(format!("ERR Syntax error in HELLO option '{word}'")));
+            }
+        }
+    }
+    if let Some((user, password)) = login {
+        authenticate(session, user, password)?;
+    }
+    if !session.is_let_in() {
+        return Err(CommandError::text(
+            "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH \
+             <user> <pass> option can be used to authenticate the client and select the RESP protocol version at \
+             the same time",
+        ));
+    }
+    if let Some(name) = name {
+        session.client.names.lock().name = name.to_vec();
+    }
+    if let Some(version) = version {
+        session.set_resp3(version == 3);
+    }
+    introduce(session);
+    WRITTEN
+}
+
+/// Who answers: the map of HELLO. Clients look at `server` and `version` to know what they may use.
+fn introduce(session: &mut Session) {
+    let cluster = session.server.settings().cluster_enabled;
+    let (proto, id) = (if session.who.resp3 { 3 } else { 2 }, session.client.id);
+    let out = &mut session.out;
+    out.map(7);
+    out.bulk(b"server");
+    out.bulk(b"redis");
+    out.bulk(b"version");
+    out.bulk(crate::config::REDIS_VERSION.as_bytes());
+    out.bulk(b"proto");
+    out.integer(proto);
+    out.bulk(b"id");
+    out.integer(id as i64);
+    out.bulk(b"mode");
+    out.bulk(if cluster { b"cluster" } else { b"standalone" });
+    out.bulk(b"role");
+    out.bulk(b"master");
+    out.bulk(b"modules");
+    out.array(0);
+}
+
+/// Names have to leave the lines of CLIENT LIST readable.
+pub fn check_name(name: &[u8]) -> Result<(), CommandError> {
+    if name.iter().all(u8::is_ascii_graphic) {
+        return Ok(());
+    }
+    Err(CommandError::text("ERR Client names cannot contain spaces, newlines or special characters."))
+}
+
+fn reset(session: &mut Session, _: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<Flow, CommandError> {
+    session.reset();
+    session.out.status("RESET");
+    WRITTEN
 }

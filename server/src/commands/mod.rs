@@ -14,6 +14,11 @@ use std::time::Duration;
 mod config;
 mod connection;
 mod info;
+mod monitor;
+mod pubsub;
+mod transactions;
+
+pub use monitor::presentable;
 
 /// How a command of the node ends.
 #[derive(Debug)]
@@ -47,6 +52,9 @@ const FAMILIES: &[Family] = &[
     Family { commands: config::COMMANDS, handlers: config::HANDLERS },
     Family { commands: connection::COMMANDS, handlers: connection::HANDLERS },
     Family { commands: info::COMMANDS, handlers: info::HANDLERS },
+    Family { commands: monitor::COMMANDS, handlers: monitor::HANDLERS },
+    Family { commands: pubsub::COMMANDS, handlers: pubsub::HANDLERS },
+    Family { commands: transactions::COMMANDS, handlers: transactions::HANDLERS },
 ];
 
 /// The registry of everything that the node serves.
