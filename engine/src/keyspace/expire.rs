@@ -287,6 +287,29 @@ mod tests {
     }
 
     #[test]
+    fn fields_go_in_bounded_steps() {
+        let mut bench = Bench::new();
+        let fields = 2 * FIELDS_MAX;
+        for i in 0..fields {
+            bench.run(&format!("HSET h f{i} v"));
+            bench.run(&format!("HPEXPIRE h {} FIELDS 1 f{i}", if i < fields / 4 { 5 } else { 9 }));
+        }
+        bench.run("HSET h stays v");
+        let left = |bench: &mut Bench, later: i64| {
+            bench.now_ms = START + later;
+            with(bench, |keyspace| step(keyspace, 10));
+            bench.run("HLEN h").parse::<usize>().unwrap_or_default()
+        };
+        assert_eq!(left(&mut bench, 5), fields + 1, "a field lives through the millisecond of its deadline");
+        assert_eq!(left(&mut bench, 6), fields / 4 * 3 + 1);
+        assert_eq!(left(&mut bench, 9), fields / 4 * 3 + 1);
+        assert_eq!(left(&mut bench, 10), fields / 4 * 3 + 1 - FIELDS_MAX);
+        assert_eq!(left(&mut bench, 10), 1);
+        assert_eq!(bench.shard.counts(0).volatile, 0);
+        assert_eq!(bench.shard.stats.expired_fields, fields as u64);
+    }
+
+    #[test]
     fn effects_and_events_name_each_key_once_with_its_database() {
         let mut bench = Bench::new();
         bench.db = 3;
