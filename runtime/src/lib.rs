@@ -9,6 +9,7 @@
 //! | `blocked`  | serving those who wait for a key                                          |
 //! | `slots`    | the slot map                                                              |
 //! | `pubsub`   | channels, patterns, keyspace notifications                                |
+//! | `janitor`  | frees what takes long to free                                             |
 //! | `registry` | every command by name                                                     |
 //! | `book`     | what commands cost                                                        |
 //! | `slowlog`  | commands that took long                                                   |
@@ -21,6 +22,7 @@ mod baton;
 mod blocked;
 pub mod book;
 pub mod held;
+pub mod janitor;
 pub mod node;
 pub mod pubsub;
 pub mod registry;

@@ -3,6 +3,7 @@
 use crate::baton::{Baton, Holding};
 use crate::book::Book;
 use crate::held::Held;
+use crate::janitor::Janitor;
 use crate::pubsub::PubSub;
 use crate::registry::{Registered, Registry};
 use crate::slots::SlotMap;
@@ -57,6 +58,8 @@ pub struct Node {
     pub registry: Registry,
     /// Who listens.
     pub pubsub: PubSub,
+    /// Frees what takes long to free.
+    pub janitor: Janitor,
     /// Commands that took long.
     pub slowlog: SlowLog,
     /// Reads the cycle counter of the processor: far cheaper than asking for the time.
@@ -93,6 +96,7 @@ impl Node {
             slots,
             registry: options.registry,
             pubsub: PubSub::default(),
+            janitor: Janitor::default(),
             slowlog: SlowLog::default(),
             clock_start: clock.raw(),
             clock,
@@ -290,9 +294,12 @@ impl Node {
         self.used_memory() > settings.maxmemory
     }
 
-    /// Publishes the keyspace events that a command left in a shard.
+    /// Publishes the keyspace events that a command left in a shard, and has its garbage taken away.
     #[inline]
     pub(crate) fn publish_events(&self, shard: &mut Shard, settings: &Settings) {
+        if !shard.garbage.is_empty() {
+            self.janitor.take(std::mem::take(&mut shard.garbage));
+        }
         if shard.events.is_empty() {
             return;
         }
