@@ -19,6 +19,7 @@ use baton_engine::reply::Out;
 use baton_engine::settings::Settings;
 use baton_engine::slot::Slot;
 use smallvec::SmallVec;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// The states of several cores as the engine sees them.
@@ -148,19 +149,21 @@ fn serve_key(
             continue;
         }
         if !covers(node, list, &waiter) {
+            // Those behind it have to wait for it: serving it will call them.
             deferred.push(waiter);
-            continue;
+            return;
         }
         run_claimed(node, list, settings, now_ms, &waiter);
     }
 }
 
-/// Whether every key that the waiter's command may write is in a held shard.
+/// Whether every key of the waiter's command is in a held shard: those that it may write, those that it would rather
+/// take from, and those in whose lines it stands.
 fn covers(node: &Node, list: &dyn ShardList, waiter: &Waiter) -> bool {
     let args: SmallVec<[&[u8]; 8]> = waiter.args.iter().map(|arg| &**arg).collect();
     let Some(command) = args.first().and_then(|name| node.registry.find(name)) else { return true };
     let positions = command.command.key_positions(&args).unwrap_or_default();
-    positions.iter().filter(|(_, spec)| !spec.flags.contains(&KeyFlag::Delete)).all(|(at, _)| {
+    positions.iter().all(|(at, _)| {
         let slot = Slot::of(args[*at]);
         (0..list.count()).any(|n| list.get(n).owns(slot))
     })
@@ -197,14 +200,25 @@ fn run_claimed(
     (waiter.answer)(out.into_bytes());
 }
 
-/// Serves claimed waiters whose command needs more cores than were held. No baton may be held here.
+/// Serves claimed waiters whose command needs more cores than were held, and whoever stands in line behind them. No
+/// baton may be held here.
 pub(crate) fn serve_deferred(node: &Arc<Node>, deferred: Vec<Arc<Waiter>>) {
-    for waiter in deferred {
+    let mut line = VecDeque::from(deferred);
+    while let Some(waiter) = line.pop_front() {
         let cores = |node: &Node| cores_of(node, &waiter);
         let mut held = node.hold(cores);
         let (settings, now_ms) = (node.settings().clone(), held.now_ms());
-        held.with_list(|list| run_claimed(node, list, &settings, now_ms, &waiter));
-        held.finish();
+        held.with_list(|list| {
+            run_claimed(node, list, &settings, now_ms, &waiter);
+            for key in &waiter.keys {
+                let (slot, key) = (Slot::of(key), (waiter.db, key.clone()));
+                Keyspace::many(list, &settings, waiter.db, now_ms)
+                    .shard_mut(slot)
+                    .ready
+                    .push(ReadyKey { slot, key });
+            }
+            line.extend(serve_list(node, list, &settings, now_ms));
+        });
     }
 }
 

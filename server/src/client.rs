@@ -2,6 +2,7 @@
 
 use baton::held::Identity;
 use baton::pubsub::{Message, Subscriber};
+use baton_engine::keyspace::waiting::WatchFlag;
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
@@ -140,7 +141,13 @@ pub struct Client {
     pub shard_channels: AtomicUsize,
     /// Commands queued by MULTI; -1 outside.
     pub queued: AtomicI64,
+    /// Bytes of the commands queued by MULTI.
+    pub queued_bytes: AtomicUsize,
     pub watching: AtomicUsize,
+    /// Set when a watched key has changed.
+    pub watch_flag: Mutex<Option<Arc<WatchFlag>>>,
+    /// CLIENT CAPA REDIRECT.
+    pub can_redirect: AtomicBool,
     pub is_monitor: AtomicBool,
     pub is_blocked: AtomicBool,
     /// Number of the wait that CLIENT UNBLOCK may end; 0 for none.
@@ -189,7 +196,10 @@ impl Client {
             patterns: AtomicUsize::new(0),
             shard_channels: AtomicUsize::new(0),
             queued: AtomicI64::new(-1),
+            queued_bytes: AtomicUsize::new(0),
             watching: AtomicUsize::new(0),
+            watch_flag: Mutex::default(),
+            can_redirect: AtomicBool::new(false),
             is_monitor: AtomicBool::new(false),
             is_blocked: AtomicBool::new(false),
             wait: AtomicU64::new(0),

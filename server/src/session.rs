@@ -308,6 +308,8 @@ impl Session {
         {
             transaction.queue.push((command.id, args.iter().map(|arg| Box::from(*arg)).collect()));
             self.client.queued.store(transaction.queue.len() as i64, Ordering::Relaxed);
+            let bytes = args.iter().map(|arg| arg.len()).sum();
+            self.client.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
             self.out.status("QUEUED");
             return After::Go;
         }
@@ -436,6 +438,7 @@ impl Session {
     pub fn forget_transaction(&mut self) {
         self.transaction = None;
         self.client.queued.store(-1, Ordering::Relaxed);
+        self.client.queued_bytes.store(0, Ordering::Relaxed);
         self.unwatch(None);
     }
 
@@ -443,6 +446,7 @@ impl Session {
     pub fn unwatch(&mut self, held: Option<&mut Held<'_>>) {
         let Some(watching) = self.watching.take() else { return };
         self.client.watching.store(0, Ordering::Relaxed);
+        *self.client.watch_flag.lock() = None;
         let end = |held: &mut Held<'_>| {
             for (db, key) in &watching.keys {
                 held.with_keyspace(*db, |keyspace| keyspace.unwatch(key, &watching.flag));

@@ -11,6 +11,7 @@ use baton_engine::error::CommandError;
 use baton_engine::reply::Reply;
 use std::time::Duration;
 
+mod client;
 mod config;
 mod connection;
 mod info;
@@ -49,6 +50,7 @@ struct Family {
 /// All families. A new one adds its line here.
 #[rustfmt::skip]
 const FAMILIES: &[Family] = &[
+    Family { commands: client::COMMANDS, handlers: client::HANDLERS },
     Family { commands: config::COMMANDS, handlers: config::HANDLERS },
     Family { commands: connection::COMMANDS, handlers: connection::HANDLERS },
     Family { commands: info::COMMANDS, handlers: info::HANDLERS },

@@ -113,6 +113,7 @@ fn watch(session: &mut Session, args: &[&[u8]], _: Option<&mut Held<'_>>) -> Res
     }
     held.finish();
     session.client.watching.store(watching.keys.len(), Ordering::Relaxed);
+    *session.client.watch_flag.lock() = Some(watching.flag.clone());
     OK
 }
 
@@ -126,6 +127,7 @@ fn exec(session: &mut Session, _: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<
         return Err(CommandError::text("ERR EXEC without MULTI"));
     };
     session.client.queued.store(-1, Ordering::Relaxed);
+    session.client.queued_bytes.store(0, Ordering::Relaxed);
     if transaction.broken {
         session.unwatch(None);
         return Err(CommandError::text("EXECABORT Transaction discarded because of previous errors."));
