@@ -5,7 +5,7 @@
 //! into the order of the commands.
 
 use crate::blocked;
-use crate::held::{Who, account};
+use crate::held::{Cost, Who, account};
 use crate::node::{CoreState, Node};
 use crate::registry::Registered;
 use baton_engine::command::Flag;
@@ -256,15 +256,8 @@ fn run_group<'n, 'b>(
                 state.book.note_error(&out.as_bytes()[start..]);
             }
             let end = node.clock.raw();
-            account(
-                node,
-                state,
-                who,
-                call.command,
-                call.args,
-                outcome,
-                node.clock.delta_as_nanos(clock, end),
-            );
+            let cost = Cost { ns: node.clock.delta_as_nanos(clock, end), reply_bytes: out.len() - start };
+            account(node, state, who, call.command, call.args, outcome, cost);
             clock = end;
             node.publish_events(&mut state.shard, &settings);
             deferred.extend(blocked::serve_one(node, state, &settings, now_ms));

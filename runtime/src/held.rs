@@ -4,6 +4,7 @@ use crate::baton::Holding;
 use crate::blocked::{self, Shards};
 use crate::node::{CoreState, Cores, Node};
 use crate::registry::Registered;
+use crate::slowlog::Noted;
 use baton_engine::command::Flag;
 use baton_engine::context::{Caller, Context};
 use baton_engine::error::CommandError;
@@ -170,7 +171,8 @@ impl<'n> Held<'n> {
             self.states[0].book.note_error(reply);
         }
         let ns = node.clock.delta_as_nanos(start, node.clock.raw());
-        account(node, &mut self.states[0], who, command, args, outcome, ns);
+        let reply_bytes = out.len() - written;
+        account(node, &mut self.states[0], who, command, args, outcome, Cost { ns, reply_bytes });
         for state in &mut self.states {
             node.publish_events(&mut state.shard, &settings);
         }
@@ -202,6 +204,13 @@ impl<'n> Held<'n> {
     }
 }
 
+/// What a command cost.
+#[derive(Clone, Copy)]
+pub(crate) struct Cost {
+    pub(crate) ns: u64,
+    pub(crate) reply_bytes: usize,
+}
+
 /// Notes what a command cost.
 #[inline]
 pub(crate) fn account(
@@ -211,11 +220,12 @@ pub(crate) fn account(
     command: &Registered,
     args: &[&[u8]],
     outcome: Outcome,
-    ns: u64,
+    cost: Cost,
 ) {
     if matches!(outcome, Outcome::Blocked { .. }) {
         return;
     }
+    let Cost { ns, reply_bytes } = cost;
     let stats = state.book.command(command.id);
     stats.calls += 1;
     stats.ns += ns;
@@ -223,7 +233,8 @@ pub(crate) fn account(
     if node.track_latency.load(Ordering::Relaxed) {
         stats.histogram.get_or_insert_default().record(ns);
     }
-    if node.slowlog.is_slow(ns) && !command.has(Flag::SkipSlowlog) {
-        node.slowlog.push(node.now_ms() / 1_000, ns, args, who.identity.address(), who.identity.name());
+    if node.is_notable(ns, reply_bytes) {
+        let noted = Noted { time_s: node.now_ms() / 1_000, args, who: &*who.identity };
+        node.note(command, &noted, ns, reply_bytes);
     }
 }

@@ -12,7 +12,8 @@
 //! | `janitor`  | frees what takes long to free                                             |
 //! | `registry` | every command by name                                                     |
 //! | `book`     | what commands cost                                                        |
-//! | `slowlog`  | commands that took long                                                   |
+//! | `slowlog`  | commands that took long, asked much or answered much                      |
+//! | `latency`  | when something took longer than it should                                 |
 //!
 //! Absent on purpose: parsing what clients send, configuration files, the command line, data structures.
 #![deny(missing_docs)]
@@ -23,6 +24,7 @@ mod blocked;
 pub mod book;
 pub mod held;
 pub mod janitor;
+pub mod latency;
 pub mod node;
 pub mod pubsub;
 pub mod registry;

@@ -4,11 +4,13 @@ use crate::baton::{Baton, Holding};
 use crate::book::Book;
 use crate::held::Held;
 use crate::janitor::Janitor;
+use crate::latency::LatencyMonitor;
 use crate::pubsub::PubSub;
 use crate::registry::{Registered, Registry};
 use crate::slots::SlotMap;
-use crate::slowlog::SlowLog;
+use crate::slowlog::{Noted, SlowLog};
 use arc_swap::ArcSwap;
+use baton_engine::command::Flag;
 use baton_engine::hash::Hasher;
 use baton_engine::keyspace::evict::{Pool, evict_one};
 use baton_engine::keyspace::{Keyspace, Shard};
@@ -16,7 +18,7 @@ use baton_engine::settings::Settings;
 use baton_engine::slot::Slot;
 use smallvec::SmallVec;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Numbers of cores, ascending and without repetition: the order in which batons are taken.
@@ -60,8 +62,17 @@ pub struct Node {
     pub pubsub: PubSub,
     /// Frees what takes long to free.
     pub janitor: Janitor,
-    /// Commands that took long.
+    /// Commands that took long, in microseconds.
     pub slowlog: SlowLog,
+    /// Commands that were large themselves, in bytes.
+    pub large_requests: SlowLog,
+    /// Commands with large replies, in bytes.
+    pub large_replies: SlowLog,
+    /// What took longer than it should.
+    pub latency: LatencyMonitor,
+    /// The shortest duration and the smallest reply that anybody wants to know of: one comparison each per command.
+    notable_ns: AtomicU64,
+    notable_reply: AtomicUsize,
     /// Reads the cycle counter of the processor: far cheaper than asking for the time.
     pub(crate) clock: quanta::Clock,
     clock_start: u64,
@@ -97,7 +108,12 @@ impl Node {
             registry: options.registry,
             pubsub: PubSub::default(),
             janitor: Janitor::default(),
-            slowlog: SlowLog::default(),
+            slowlog: SlowLog::new(10_000, 128),
+            large_requests: SlowLog::new(1 << 20, 128),
+            large_replies: SlowLog::new(1 << 20, 128),
+            latency: LatencyMonitor::default(),
+            notable_ns: AtomicU64::new(10_000_000),
+            notable_reply: AtomicUsize::new(1 << 20),
             clock_start: clock.raw(),
             clock,
             settings: ArcSwap::from_pointee(options.settings),
@@ -142,6 +158,34 @@ impl Node {
     /// Nanoseconds since the node was made, for measuring durations.
     pub fn now_ns(&self) -> u64 {
         self.clock.delta_as_nanos(self.clock_start, self.clock.raw())
+    }
+
+    /// Takes over what has been configured of the command logs and of the latency monitor.
+    pub fn watch_changed(&self) {
+        let slow_ns = self.slowlog.threshold().map(|us| us.saturating_mul(1_000));
+        let spike_ns = self.latency.threshold_ms().map(|ms| ms.saturating_mul(1_000_000));
+        let notable_ns = slow_ns.into_iter().chain(spike_ns).min().unwrap_or(u64::MAX);
+        self.notable_ns.store(notable_ns, Ordering::Relaxed);
+        let reply = self.large_replies.threshold().map_or(usize::MAX, |bytes| bytes as usize);
+        self.notable_reply.store(reply, Ordering::Relaxed);
+    }
+
+    /// Whether a command took so long or answered so much that it should be [noted](Self::note).
+    #[inline]
+    pub fn is_notable(&self, ns: u64, reply_bytes: usize) -> bool {
+        ns >= self.notable_ns.load(Ordering::Relaxed)
+            || reply_bytes >= self.notable_reply.load(Ordering::Relaxed)
+    }
+
+    /// Puts a command into the logs where it belongs, and tells the latency monitor.
+    #[cold]
+    pub fn note(&self, command: &Registered, noted: &Noted<'_>, ns: u64, reply_bytes: usize) {
+        if !command.has(Flag::SkipSlowlog) {
+            self.slowlog.note(ns / 1_000, noted);
+            self.large_replies.note(reply_bytes as u64, noted);
+        }
+        let event = if command.has(Flag::Fast) { "fast-command" } else { "command" };
+        self.latency.note(event, ns / 1_000_000, noted.time_s);
     }
 
     /// Memory that the process uses, in bytes.

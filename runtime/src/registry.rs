@@ -46,6 +46,7 @@ pub struct Registry {
     all: Vec<Registered>,
     /// Lower-case name -> number. Renamed commands are here under their new name.
     names: HashMap<Vec<u8>, usize>,
+    reachable: Vec<bool>,
 }
 
 /// Longer than any command's name.
@@ -54,7 +55,7 @@ const NAME_MAX: usize = 64;
 impl Registry {
     /// The commands of the engine and of these further tables.
     pub fn new(tables: &[&'static [Command]]) -> Self {
-        let mut registry = Self { all: Vec::new(), names: HashMap::new() };
+        let mut registry = Self { all: Vec::new(), names: HashMap::new(), reachable: Vec::new() };
         let engine = baton_engine::commands::all();
         for command in engine.chain(tables.iter().copied().flatten()) {
             registry.add(command, None);
@@ -85,6 +86,7 @@ impl Registry {
             subcommands: HashMap::new(),
             container,
         });
+        self.reachable.push(true);
         if container.is_none() {
             self.names.insert(own.into_bytes(), id);
         }
@@ -121,6 +123,11 @@ impl Registry {
         self.all.iter()
     }
 
+    /// Whether it answers to a name: `rename-command` may have taken that away.
+    pub fn is_reachable(&self, id: usize) -> bool {
+        self.reachable.get(id).copied().unwrap_or(false)
+    }
+
     /// How many there are, subcommands included.
     pub fn len(&self) -> usize {
         self.all.len()
@@ -141,6 +148,7 @@ impl Registry {
             return Err("No such command in rename-command".to_owned());
         };
         if to.is_empty() {
+            self.reachable[id] = false;
             return Ok(());
         }
         if self.names.contains_key(to.to_ascii_lowercase().as_bytes()) {

@@ -1,5 +1,6 @@
-//! The slow log: commands that took longer than a threshold.
+//! The command logs: commands that took longer, asked more or answered more than a threshold.
 
+use crate::held::Identity;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
@@ -8,15 +9,25 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 const ARGS_MAX: usize = 32;
 const ARG_BYTES_MAX: usize = 128;
 
-/// One slow command.
+/// A command that may be worth an entry.
+pub struct Noted<'a> {
+    /// When it ended, Unix seconds.
+    pub time_s: i64,
+    /// Its arguments, without secrets.
+    pub args: &'a [&'a [u8]],
+    /// Who gave it.
+    pub who: &'a dyn Identity,
+}
+
+/// One command of a log.
 #[derive(Clone, Debug)]
 pub struct SlowEntry {
     /// Rising number.
     pub id: u64,
     /// When it ended, Unix seconds.
     pub time_s: i64,
-    /// How long it took, in microseconds.
-    pub us: u64,
+    /// What was too much: microseconds, or bytes of the request or of the reply.
+    pub amount: u64,
     /// Its arguments, shortened.
     pub args: Vec<Vec<u8>>,
     /// Its client's address.
@@ -25,45 +36,49 @@ pub struct SlowEntry {
     pub name: String,
 }
 
-/// Commands that took long, newest first.
+/// Commands of which something was too much, newest first.
 #[derive(Debug)]
 pub struct SlowLog {
     entries: Mutex<(u64, VecDeque<SlowEntry>)>,
-    threshold_us: AtomicI64,
+    threshold: AtomicI64,
     max_len: AtomicUsize,
 }
 
-impl Default for SlowLog {
-    fn default() -> Self {
-        let (threshold_us, max_len) = (AtomicI64::new(10_000), AtomicUsize::new(128));
-        Self { entries: Mutex::default(), threshold_us, max_len }
-    }
-}
-
 impl SlowLog {
-    /// `slowlog-log-slower-than` in microseconds (negative: off) and `slowlog-max-len`.
-    pub fn configure(&self, threshold_us: i64, max_len: usize) {
-        self.threshold_us.store(threshold_us, Ordering::Relaxed);
+    /// A log of what reaches `threshold`, or of nothing when that is negative.
+    pub fn new(threshold: i64, max_len: usize) -> Self {
+        let (threshold, max_len) = (AtomicI64::new(threshold), AtomicUsize::new(max_len));
+        Self { entries: Mutex::default(), threshold, max_len }
+    }
+
+    /// Changes the threshold (negative: off) and the number of entries that are kept.
+    pub fn configure(&self, threshold: i64, max_len: usize) {
+        self.threshold.store(threshold, Ordering::Relaxed);
         self.max_len.store(max_len, Ordering::Relaxed);
         self.entries.lock().1.truncate(max_len);
     }
 
-    /// Whether a duration is worth an entry.
+    /// The amount from which a command is worth an entry; `None` when none is.
     #[inline]
-    pub fn is_slow(&self, ns: u64) -> bool {
-        let threshold = self.threshold_us.load(Ordering::Relaxed);
-        threshold >= 0 && ns / 1_000 >= threshold as u64
+    pub fn threshold(&self) -> Option<u64> {
+        u64::try_from(self.threshold.load(Ordering::Relaxed)).ok()
     }
 
-    /// Adds an entry.
+    /// Adds an entry if the amount is worth it.
     #[cold]
-    pub fn push(&self, time_s: i64, ns: u64, args: &[&[u8]], address: String, name: String) {
+    pub fn note(&self, amount: u64, command: &Noted<'_>) {
+        let max_len = self.max_len.load(Ordering::Relaxed);
+        if max_len == 0 || self.threshold().is_none_or(|threshold| amount < threshold) {
+            return;
+        }
+        let args = shortened(command.args);
+        let (address, name) = (command.who.address(), command.who.name());
         let mut entries = self.entries.lock();
         let (next, list) = &mut *entries;
-        let (id, args) = (*next, shortened(args));
+        let id = *next;
         *next += 1;
-        list.push_front(SlowEntry { id, time_s, us: ns / 1_000, args, address, name });
-        list.truncate(self.max_len.load(Ordering::Relaxed));
+        list.push_front(SlowEntry { id, time_s: command.time_s, amount, args, address, name });
+        list.truncate(max_len);
     }
 
     /// The newest `count` entries.

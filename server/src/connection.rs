@@ -278,6 +278,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
                 run_batch(&mut self.session, &mut batch).await;
                 count_commands(&self.session, done);
+                let large = server.node.large_requests.threshold();
+                if large.is_some_and(|bytes| self.input.len() as u64 >= bytes) {
+                    note_large_requests(&self.session, &args, &self.parser.requests()[..done]);
+                }
             }
             if matches!(after, After::Paused) {
                 // The same request again once the pause is over.
@@ -553,6 +557,25 @@ async fn run_batch(session: &mut Session, batch: &mut Vec<Call<'_, '_>>) {
     node.run_batch(&session.who, session.client.core, batch, &mut out).await;
     *session.out.bytes_mut() = out;
     batch.clear();
+}
+
+/// Puts the large ones of the requests that have just been run into the log. Only called when all of the input
+/// together is large enough.
+#[cold]
+fn note_large_requests(session: &Session, args: &[&[u8]], counts: &[usize]) {
+    let (registry, mut rest) = (&session.server.node.registry, args);
+    for count in counts {
+        let (request, after) = rest.split_at(*count);
+        rest = after;
+        // As it came: a header for the array and for each argument, and line ends.
+        let line = |n: usize| 3 + n.max(1).ilog10() as u64 + 1;
+        let bytes =
+            request.iter().map(|arg| line(arg.len()) + arg.len() as u64 + 2).sum::<u64>() + line(*count);
+        if let Some(command) = registry.find(request[0]) {
+            let sub = request.get(1).and_then(|name| registry.subcommand(command, name));
+            session.note_large_request(sub.unwrap_or(command), request, bytes);
+        }
+    }
 }
 
 fn count_commands(session: &Session, done: usize) {

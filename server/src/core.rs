@@ -298,9 +298,19 @@ async fn expire(server: &Arc<Server>, core: usize, hz: u32) {
     let effort = f64::from(server.node.settings().active_expire_effort.max(1));
     let share = (EXPIRE_SHARE + 0.02 * (effort - 1.0)) / f64::from(hz);
     let deadline = Instant::now() + Duration::from_secs_f64(share);
-    while server.node.expire_step(core, EXPIRE_BUDGET) && Instant::now() < deadline {
+    let mut longest = Duration::ZERO;
+    loop {
+        let step = Instant::now();
+        let more = server.node.expire_step(core, EXPIRE_BUDGET);
+        let now = Instant::now();
+        longest = longest.max(now - step);
+        if !more || now >= deadline {
+            break;
+        }
         tokio::task::yield_now().await;
     }
+    let now_s = server.node.now_ms() / 1_000;
+    server.node.latency.note("expire-cycle", longest.as_millis() as u64, now_s);
 }
 
 /// `timeout`: closes clients that have been silent for too long.

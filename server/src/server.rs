@@ -8,7 +8,6 @@ use crate::listen::Listeners;
 use baton::Node;
 use baton::registry::Registered;
 use parking_lot::{Mutex, RwLock};
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use tokio::sync::{mpsc, watch};
@@ -48,8 +47,6 @@ pub struct Server {
     pub is_paused: AtomicBool,
     pub blocked: AtomicUsize,
     pub phase: watch::Sender<Phase>,
-    /// Samples for LATENCY, by event: (Unix seconds, ms), newest last.
-    pub latency: Mutex<HashMap<String, LatencyEvent>>,
     pub run_id: String,
     /// `master_replid`
     pub replication_id: String,
@@ -66,17 +63,12 @@ pub struct Server {
     pub rates: Mutex<Rates>,
     /// How many changes had been made when the last snapshot was written.
     pub saved_dirty: AtomicU64,
+    /// DEBUG QUICKLIST-PACKED-THRESHOLD; 0 for the default.
+    pub packed_threshold: AtomicUsize,
     /// DEBUG PAUSE-CRON
     pub cron_paused: AtomicBool,
     /// DEBUG SET-ACTIVE-EXPIRE
     pub active_expire: AtomicBool,
-}
-
-/// The last samples of one latency event.
-#[derive(Clone, Debug, Default)]
-pub struct LatencyEvent {
-    pub samples: std::collections::VecDeque<(i64, u64)>,
-    pub max_ms: u64,
 }
 
 impl Server {
@@ -154,26 +146,6 @@ impl Server {
     /// Begins the end: SHUTDOWN, SIGTERM, SIGINT.
     pub fn shut_down(&self) {
         self.phase.send_replace(Phase::Ending);
-    }
-
-    /// Notes a latency event that took at least `latency-monitor-threshold`.
-    pub fn note_latency(&self, event: &str, ms: u64) {
-        const SAMPLES_MAX: usize = 160;
-        let threshold = self.settings().latency_monitor_threshold;
-        if threshold == 0 || ms < threshold as u64 {
-            return;
-        }
-        let now_s = self.node.now_ms() / 1_000;
-        let mut events = self.latency.lock();
-        let event = events.entry(event.to_owned()).or_default();
-        event.max_ms = event.max_ms.max(ms);
-        match event.samples.back_mut() {
-            Some((at, worst)) if *at == now_s => *worst = (*worst).max(ms),
-            _ => event.samples.push_back((now_s, ms)),
-        }
-        if event.samples.len() > SAMPLES_MAX {
-            event.samples.pop_front();
-        }
     }
 }
 

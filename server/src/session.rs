@@ -6,6 +6,7 @@ use crate::server::Server;
 use baton::batch::Call;
 use baton::held::{Blocked, Held, Who};
 use baton::registry::Registered;
+use baton::slowlog::Noted;
 use baton_engine::command::Flag;
 use baton_engine::error::CommandError;
 use baton_engine::execute::{Outcome, arity_error};
@@ -341,17 +342,18 @@ impl Session {
     /// Runs a command of the node and writes its reply.
     fn run_handler(&mut self, command: &Registered, args: &[&[u8]], held: Option<&mut Held<'_>>) -> After {
         let server = self.server.clone();
-        let start = server.node.now_ns();
+        let (start, written) = (server.node.now_ns(), self.out.len());
         let flow = match server.handler(command) {
             Some(handler) => handler(self, args, held),
             None => Err(CommandError::owned(format!("ERR '{}' is not served by this node", command.name))),
         };
         let ns = server.node.now_ns().saturating_sub(start);
-        self.count_handled(command, args, ns, flow.is_err());
+        let reply_bytes = self.out.len().saturating_sub(written);
+        self.count_handled(command, args, ns, reply_bytes, flow.is_err());
         self.conclude(flow)
     }
 
-    fn count_handled(&self, command: &Registered, args: &[&[u8]], ns: u64, failed: bool) {
+    fn count_handled(&self, command: &Registered, args: &[&[u8]], ns: u64, reply_bytes: usize, failed: bool) {
         let server = &self.server;
         {
             let mut book = server.cores[self.client.core].book.lock();
@@ -363,11 +365,24 @@ impl Session {
                 stats.histogram.get_or_insert_default().record(ns);
             }
         }
-        if server.node.slowlog.is_slow(ns) && !command.has(Flag::SkipSlowlog) {
-            let (address, name) = (self.who.identity.address(), self.who.identity.name());
+        if server.node.is_notable(ns, reply_bytes) {
             let shown = presentable(command, args);
-            server.node.slowlog.push(server.node.now_ms() / 1_000, ns, &shown, address, name);
+            let noted =
+                Noted { time_s: server.node.now_ms() / 1_000, args: &shown, who: &*self.who.identity };
+            server.node.note(command, &noted, ns, reply_bytes);
         }
+    }
+
+    /// Puts a request of so many bytes into the log of large ones.
+    #[cold]
+    pub fn note_large_request(&self, command: &Registered, args: &[&[u8]], bytes: u64) {
+        if command.has(Flag::SkipSlowlog) {
+            return;
+        }
+        let shown = presentable(command, args);
+        let time_s = self.server.node.now_ms() / 1_000;
+        let noted = Noted { time_s, args: &shown, who: &*self.who.identity };
+        self.server.node.large_requests.note(bytes, &noted);
     }
 
     fn conclude(&mut self, flow: Result<Flow, CommandError>) -> After {
@@ -552,6 +567,10 @@ fn resolve<'n>(
         return Ok(command);
     }
     let Some(name) = args.get(1) else {
+        // COMMAND alone is a command of its own; other containers need a subcommand.
+        if command.command.arity.accepts(1) {
+            return Ok(command);
+        }
         return Err(CommandError::Arity(command.name.clone()));
     };
     server.node.registry.subcommand(command, name).ok_or_else(|| {

@@ -1,5 +1,6 @@
 //! INFO: facts and figures, in sections, under the names that tools look for.
 
+use super::memory::Usage;
 use super::{Flow, Handler, WRITTEN};
 use crate::config::{REDIS_VERSION, Settings, Supervised};
 use crate::server::Server;
@@ -248,28 +249,20 @@ fn clients(facts: &Facts<'_>, out: &mut String) {
 
 fn memory_section(facts: &Facts<'_>, out: &mut String) {
     let (server, settings) = (facts.server, facts.settings);
-    let used = server.node.used_memory();
-    let peak = server.peak_memory.fetch_max(used, Ordering::Relaxed).max(used);
-    let (rss, total) = (memory::resident(), memory::system_total());
-    let startup = server.startup_memory.load(Ordering::Relaxed).min(used);
-    let clients: u64 = server.clients.read().values().map(|client| client.memory() as u64).sum();
-    let overhead = (startup + clients).min(used);
-    let dataset = used - overhead;
-    let share = |part: u64, whole: u64| if whole == 0 { 0.0 } else { part as f64 * 100.0 / whole as f64 };
-    let ratio = |a: u64, b: u64| if b == 0 { 0.0 } else { a as f64 / b as f64 };
-    let apart = rss as i64 - used as i64;
+    let usage = Usage::now(server);
+    let (used, rss, total) = (usage.used, usage.resident, memory::system_total());
     fields!(out,
         "used_memory": used,
         "used_memory_human": human(used),
         "used_memory_rss": rss,
         "used_memory_rss_human": human(rss),
-        "used_memory_peak": peak,
-        "used_memory_peak_human": human(peak),
-        "used_memory_peak_perc": format_args!("{:.2}%", share(used, peak)),
-        "used_memory_overhead": overhead,
-        "used_memory_startup": startup,
-        "used_memory_dataset": dataset,
-        "used_memory_dataset_perc": format_args!("{:.2}%", share(dataset, used - startup)),
+        "used_memory_peak": usage.peak,
+        "used_memory_peak_human": human(usage.peak),
+        "used_memory_peak_perc": format_args!("{:.2}%", usage.peak_percent()),
+        "used_memory_overhead": usage.overhead,
+        "used_memory_startup": usage.startup,
+        "used_memory_dataset": usage.dataset,
+        "used_memory_dataset_perc": format_args!("{:.2}%", usage.dataset_percent()),
         "allocator_allocated": used,
         "allocator_active": rss,
         "allocator_resident": rss,
@@ -292,19 +285,19 @@ fn memory_section(facts: &Facts<'_>, out: &mut String) {
         "maxmemory": settings.maxmemory,
         "maxmemory_human": human(settings.maxmemory),
         "maxmemory_policy": settings.maxmemory_policy.word(),
-        "allocator_frag_ratio": format_args!("{:.2}", ratio(rss, used)),
-        "allocator_frag_bytes": apart.max(0),
+        "allocator_frag_ratio": format_args!("{:.2}", usage.fragmentation()),
+        "allocator_frag_bytes": usage.fragmentation_bytes(),
         "allocator_rss_ratio": "1.00",
         "allocator_rss_bytes": 0,
         "rss_overhead_ratio": "1.00",
         "rss_overhead_bytes": 0,
-        "mem_fragmentation_ratio": format_args!("{:.2}", ratio(rss, used)),
-        "mem_fragmentation_bytes": apart,
+        "mem_fragmentation_ratio": format_args!("{:.2}", usage.fragmentation()),
+        "mem_fragmentation_bytes": usage.fragmentation_bytes(),
         "mem_not_counted_for_evict": 0,
         "mem_replication_backlog": 0,
         "mem_total_replication_buffers": 0,
         "mem_clients_slaves": 0,
-        "mem_clients_normal": clients,
+        "mem_clients_normal": usage.clients,
         "mem_cluster_links": 0,
         "mem_aof_buffer": 0,
         "mem_allocator": "jemalloc-5.3.0",

@@ -9,14 +9,25 @@ use baton::registry::Registry;
 use baton_engine::command::Command;
 use baton_engine::error::CommandError;
 use baton_engine::reply::Reply;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+mod admin;
 mod client;
+mod command;
+mod command_keys;
 mod config;
 mod connection;
+mod cores;
+mod debug;
 mod info;
+mod latency;
+mod memory;
 mod monitor;
 mod pubsub;
+mod slowlog;
+#[cfg(test)]
+mod table_tests;
 mod transactions;
 
 pub use monitor::presentable;
@@ -50,12 +61,19 @@ struct Family {
 /// All families. A new one adds its line here.
 #[rustfmt::skip]
 const FAMILIES: &[Family] = &[
+    Family { commands: admin::COMMANDS, handlers: admin::HANDLERS },
+    Family { commands: command::COMMANDS, handlers: command::HANDLERS },
     Family { commands: client::COMMANDS, handlers: client::HANDLERS },
     Family { commands: config::COMMANDS, handlers: config::HANDLERS },
     Family { commands: connection::COMMANDS, handlers: connection::HANDLERS },
+    Family { commands: cores::COMMANDS, handlers: cores::HANDLERS },
+    Family { commands: &[], handlers: debug::HANDLERS },
     Family { commands: info::COMMANDS, handlers: info::HANDLERS },
+    Family { commands: latency::COMMANDS, handlers: latency::HANDLERS },
+    Family { commands: &[], handlers: memory::HANDLERS },
     Family { commands: monitor::COMMANDS, handlers: monitor::HANDLERS },
     Family { commands: pubsub::COMMANDS, handlers: pubsub::HANDLERS },
+    Family { commands: slowlog::COMMANDS, handlers: slowlog::HANDLERS },
     Family { commands: transactions::COMMANDS, handlers: transactions::HANDLERS },
 ];
 
@@ -120,9 +138,20 @@ pub fn engine_settings(settings: &Settings) -> baton_engine::settings::Settings 
 pub fn apply_settings(server: &Server) {
     let settings = server.settings();
     let node = &server.node;
-    node.set_settings(engine_settings(&settings));
+    let packed_threshold = server.packed_threshold.load(Ordering::Relaxed);
+    let quicklist_packed_threshold = Some(packed_threshold).filter(|bytes| *bytes > 0);
+    node.set_settings(baton_engine::settings::Settings {
+        quicklist_packed_threshold,
+        ..engine_settings(&settings)
+    });
     node.slowlog.configure(settings.slowlog_log_slower_than, settings.slowlog_max_len);
-    node.track_latency.store(settings.latency_tracking, std::sync::atomic::Ordering::Relaxed);
+    let (requests, replies) =
+        (settings.commandlog_request_larger_than, settings.commandlog_reply_larger_than);
+    node.large_requests.configure(requests, settings.commandlog_large_request_max_len);
+    node.large_replies.configure(replies, settings.commandlog_large_reply_max_len);
+    node.latency.configure(settings.latency_monitor_threshold.max(0) as u64);
+    node.watch_changed();
+    node.track_latency.store(settings.latency_tracking, Ordering::Relaxed);
 }
 
 #[cfg(test)]

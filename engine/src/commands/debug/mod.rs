@@ -33,6 +33,7 @@ pub(super) const COMMANDS: &[Command] = &[Command {
     summary: "Looks into the server, for those who test it.",
     subcommands: &[
         elsewhere("CHANGE-REPL-ID", 2, "Takes another replication ID."),
+        elsewhere("DICT-RESIZING", 3, "Lets tables grow and shrink or not."),
         on_all("DIGEST", Arity::Exactly(2), digest::dataset, "Digests all data."),
         on_keys(
             "DIGEST-VALUE",

@@ -1,0 +1,158 @@
+//! The server as a whole: TIME, ROLE, LASTSAVE, SHUTDOWN, LOLWUT.
+
+use super::{Flow, Handler, WRITTEN};
+use crate::client::End;
+use crate::config::REDIS_VERSION;
+use crate::log;
+use crate::logging::Level;
+use crate::session::Session;
+use baton::held::Held;
+use baton_engine::command::{Arity, Category, Command, Flag::*, Group};
+use baton_engine::error::CommandError;
+use baton_engine::number::parse_i64;
+use baton_engine::reply::Reply;
+use std::fmt::Write as _;
+use std::sync::atomic::Ordering;
+
+pub const COMMANDS: &[Command] = &[
+    Command {
+        name: "TIME",
+        arity: Arity::Exactly(1),
+        flags: &[Loading, Stale, Fast],
+        tips: &["nondeterministic_output"],
+        group: Group::Server,
+        since: "2.6.0",
+        complexity: "O(1)",
+        summary: "Returns the time of the server: Unix seconds and microseconds.",
+        ..Command::BASE
+    },
+    Command {
+        name: "ROLE",
+        arity: Arity::Exactly(1),
+        flags: &[NoScript, Loading, Stale, Fast, Sentinel],
+        acl: &[Category::Admin, Category::Dangerous],
+        group: Group::Server,
+        since: "2.8.12",
+        complexity: "O(1)",
+        summary: "Returns the role of the server in replication.",
+        ..Command::BASE
+    },
+    Command {
+        name: "LASTSAVE",
+        arity: Arity::Exactly(1),
+        flags: &[Loading, Stale, Fast],
+        acl: &[Category::Admin, Category::Dangerous],
+        tips: &["nondeterministic_output"],
+        group: Group::Server,
+        since: "1.0.0",
+        complexity: "O(1)",
+        summary: "Returns the Unix time of the last snapshot that succeeded.",
+        ..Command::BASE
+    },
+    Command {
+        name: "SHUTDOWN",
+        arity: Arity::AtLeast(1),
+        flags: &[Admin, NoScript, Loading, Stale, NoMulti, Sentinel, AllowBusy],
+        group: Group::Server,
+        since: "1.0.0",
+        complexity: "O(n) for n keys when it saves, else O(1)",
+        summary: "Ends the server, with or without saving the data first.",
+        ..Command::BASE
+    },
+    Command {
+        name: "LOLWUT",
+        arity: Arity::AtLeast(1),
+        flags: &[ReadOnly, Fast],
+        group: Group::Server,
+        since: "5.0.0",
+        complexity: "O(1)",
+        summary: "Draws a picture and tells the version.",
+        ..Command::BASE
+    },
+];
+
+pub const HANDLERS: &[(&str, Handler)] =
+    &[("time", time), ("role", role), ("lastsave", lastsave), ("shutdown", shutdown), ("lolwut", lolwut)];
+
+fn time(session: &mut Session, _: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<Flow, CommandError> {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    session.out.array(2);
+    session.out.bulk_integer(now.as_secs() as i64);
+    session.out.bulk_integer(i64::from(now.subsec_micros()));
+    WRITTEN
+}
+
+fn role(session: &mut Session, _: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<Flow, CommandError> {
+    session.out.array(3);
+    session.out.bulk(b"master");
+    session.out.integer(0);
+    session.out.array(0);
+    WRITTEN
+}
+
+fn lastsave(session: &mut Session, _: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<Flow, CommandError> {
+    Ok(Flow::Reply(Reply::Integer(session.server.last_save_s.load(Ordering::Relaxed))))
+}
+
+fn shutdown(session: &mut Session, args: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<Flow, CommandError> {
+    let given = |word: &str| args[1..].iter().any(|arg| arg.eq_ignore_ascii_case(word.as_bytes()));
+    let [save, nosave, now, force, abort] = ["SAVE", "NOSAVE", "NOW", "FORCE", "ABORT"].map(given);
+    let words: &[&[u8]] = &[b"save", b"nosave", b"now", b"force", b"abort"];
+    let unknown = args[1..].iter().any(|arg| !words.contains(&arg.to_ascii_lowercase().as_slice()));
+    if unknown || save && nosave || abort && (save || nosave || now || force) {
+        return Err(CommandError::Syntax);
+    }
+    if abort {
+        // The end does not wait for anything, so that nobody can come in time to abort it.
+        return Err(CommandError::text("ERR No shutdown in progress."));
+    }
+    if save {
+        log!(Level::Warning, "SHUTDOWN SAVE refused: this build cannot write snapshots");
+        if !force {
+            return Err(CommandError::text("ERR Errors trying to SHUTDOWN. Check logs."));
+        }
+    }
+    log!(
+        Level::Warning,
+        "User requested shutdown by id={} addr={}",
+        session.client.id,
+        session.client.address
+    );
+    session.client.end(End::AfterReply);
+    session.server.shut_down();
+    Ok(Flow::Close)
+}
+
+/// A row of runners, each on its way to hand a baton over; the version below, as tools expect it.
+fn lolwut(session: &mut Session, args: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<Flow, CommandError> {
+    const WIDTH_MAX: i64 = 200;
+    let mut rest = &args[1..];
+    if let [word, _, after @ ..] = rest
+        && word.eq_ignore_ascii_case(b"VERSION")
+    {
+        rest = after;
+    }
+    let width = match rest.first() {
+        Some(width) => parse_i64(width).ok_or(CommandError::NotInteger)?.clamp(20, WIDTH_MAX),
+        None => 66,
+    } as usize;
+    let mut text = String::new();
+    let runners = (width / 11).max(1);
+    for line in [" o        ", "/|\\--     ", "/ \\       "] {
+        for _ in 0..runners {
+            text.push_str(line);
+            text.push(' ');
+        }
+        text.truncate(text.trim_end().len());
+        text.push('\n');
+    }
+    // Writing to a string cannot fail.
+    let _ = write!(
+        text,
+        "{}\nBaton ver. {}\nRedis ver. {REDIS_VERSION}\n",
+        "=".repeat(width),
+        env!("CARGO_PKG_VERSION")
+    );
+    session.out.verbatim("txt", text.as_bytes());
+    WRITTEN
+}
