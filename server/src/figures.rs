@@ -116,6 +116,7 @@ impl Server {
         self.connections_total.store(0, Ordering::Relaxed);
         self.connections_rejected.store(0, Ordering::Relaxed);
         *self.rates.lock() = Rates::default();
+        self.node.janitor.reset();
     }
 }
 

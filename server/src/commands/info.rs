@@ -303,8 +303,8 @@ fn memory_section(facts: &Facts<'_>, out: &mut String) {
         "mem_allocator": "jemalloc-5.3.0",
         "mem_overhead_db_hashtable_rehashing": 0,
         "active_defrag_running": 0,
-        "lazyfree_pending_objects": facts.garbage,
-        "lazyfreed_objects": 0,
+        "lazyfree_pending_objects": facts.garbage as u64 + server.node.janitor.pending(),
+        "lazyfreed_objects": server.node.janitor.freed(),
     );
 }
 
