@@ -21,6 +21,7 @@ use baton_engine::slot::Slot;
 use smallvec::SmallVec;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// The states of several cores as the engine sees them.
 pub(crate) struct Shards<'s, 'n>(pub &'s mut [Holding<'n, CoreState>]);
@@ -180,6 +181,7 @@ fn run_claimed(
     let args: SmallVec<[&[u8]; 8]> = waiter.args.iter().map(|arg| &**arg).collect();
     let mut out = Out::new(waiter.resp3);
     let seed = list.get_mut(0).rng.next_u64();
+    let start = node.now_ns();
     let mut ctx = Context {
         keyspace: Keyspace::many(list, settings, waiter.db, now_ms),
         out: &mut out,
@@ -188,7 +190,9 @@ fn run_claimed(
         rng: Rng::seeded(seed),
         caller: Caller { may_block: true, no_touch: false, id: waiter.client_id },
     };
-    if let Outcome::Blocked { .. } = execute_fn(&mut ctx, waiter.run, &args) {
+    let outcome = execute_fn(&mut ctx, waiter.run, &args);
+    waiter.spent_ns.fetch_add(node.now_ns().saturating_sub(start), Ordering::Relaxed);
+    if let Outcome::Blocked { .. } = outcome {
         waiter.release();
         return;
     }

@@ -50,6 +50,16 @@ pub struct Blocked {
 }
 
 impl Blocked {
+    /// The arguments of the command.
+    pub fn args(&self) -> &[Box<[u8]>] {
+        &self.waiter.args
+    }
+
+    /// How long the command has run by now, in nanoseconds; the wait not included.
+    pub fn spent_ns(&self) -> u64 {
+        self.waiter.spent_ns.load(Ordering::Relaxed)
+    }
+
     /// Ends the wait: time over, CLIENT UNBLOCK, or the client is gone. False when the command is just being served:
     /// its answer is on the way.
     pub fn cancel(&self, node: &Arc<Node>) -> bool {

@@ -318,7 +318,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 client.wait.store(self.waits, Ordering::Release);
                 let end = self.wait_for_answer(until_ms, blocked.as_ref()).await;
                 client.wait.store(0, Ordering::Release);
-                self.conclude_wait(command, end, null_array);
+                self.conclude_wait(command, end, null_array, blocked.as_ref());
             }
             _ => {}
         }
@@ -409,13 +409,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Writes the reply of a command that has waited.
-    fn conclude_wait(&mut self, command: usize, end: WaitEnd, null_array: bool) {
+    fn conclude_wait(
+        &mut self,
+        command: usize,
+        end: WaitEnd,
+        null_array: bool,
+        blocked: Option<&baton::held::Blocked>,
+    ) {
         let session = &mut self.session;
         let start = session.out.len();
-        let failed = matches!(end, WaitEnd::Error);
+        let failed = match &end {
+            WaitEnd::Answer(answer) => answer.starts_with(b"-"),
+            WaitEnd::Error => true,
+            WaitEnd::Timeout | WaitEnd::Gone => false,
+        };
         match end {
             WaitEnd::Gone => return,
-            WaitEnd::Answer(answer) => session.out.bytes_mut().extend_from_slice(&answer),
+            WaitEnd::Answer(answer) => {
+                if failed {
+                    session.server.cores[session.client.core].book.lock().note_error(&answer);
+                }
+                session.out.bytes_mut().extend_from_slice(&answer);
+            }
             WaitEnd::Timeout if null_array => session.out.null_array(),
             WaitEnd::Timeout => session.out.null(),
             WaitEnd::Error => {
@@ -423,14 +438,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 session.refuse(&error);
             }
         }
+        let reply_bytes = session.out.len() - start;
         if session.is_silent() {
             session.out.truncate(start);
         }
         session.end_skip();
-        let mut book = session.server.cores[session.client.core].book.lock();
-        let stats = book.command(command);
-        stats.calls += 1;
-        stats.failed += u64::from(failed);
+        let args: Vec<&[u8]> = blocked.iter().flat_map(|blocked| blocked.args()).map(|arg| &**arg).collect();
+        let ns = blocked.map_or(0, baton::held::Blocked::spent_ns);
+        session.count_handled(command, &args, ns, reply_bytes, failed);
     }
 
     /// Takes what has come from elsewhere while no command is waited for.

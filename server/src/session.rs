@@ -349,12 +349,14 @@ impl Session {
         };
         let ns = server.node.now_ns().saturating_sub(start);
         let reply_bytes = self.out.len().saturating_sub(written);
-        self.count_handled(command, args, ns, reply_bytes, flow.is_err());
+        self.count_handled(command.id, args, ns, reply_bytes, flow.is_err());
         self.conclude(flow)
     }
 
-    fn count_handled(&self, command: &Registered, args: &[&[u8]], ns: u64, reply_bytes: usize, failed: bool) {
+    /// Puts a command into the books and logs: one of the node, or one that has waited.
+    pub fn count_handled(&self, command: usize, args: &[&[u8]], ns: u64, reply_bytes: usize, failed: bool) {
         let server = &self.server;
+        let command = server.node.registry.get(command);
         {
             let mut book = server.cores[self.client.core].book.lock();
             let stats = book.command(command.id);

@@ -7,7 +7,7 @@ use crate::reply::Reply;
 use hashbrown::HashMap;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 /// A database and a key in it.
 pub type DbKey = (usize, Box<[u8]>);
@@ -57,6 +57,8 @@ pub struct Waiter {
     pub keys: Vec<Box<[u8]>>,
     /// Takes the encoded reply to the client. Must not block.
     pub answer: Box<dyn Fn(Vec<u8>) + Send + Sync>,
+    /// How long the command has run for it, in nanoseconds; the wait not included.
+    pub spent_ns: AtomicU64,
     state: AtomicU8,
 }
 
@@ -74,7 +76,8 @@ impl Waiter {
         answer: Box<dyn Fn(Vec<u8>) + Send + Sync>,
     ) -> Self {
         let state = AtomicU8::new(State::Waiting as u8);
-        Self { client_id, args, run, db, resp3, wants, keys, answer, state }
+        let spent_ns = AtomicU64::new(0);
+        Self { client_id, args, run, db, resp3, wants, keys, answer, spent_ns, state }
     }
 
     /// Takes the right to run it; false when somebody else has it or it is done.
