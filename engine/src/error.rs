@@ -38,9 +38,9 @@ pub enum CommandError {
     /// No memory left under `maxmemory`.
     #[error("OOM command not allowed when used memory > 'maxmemory'.")]
     OutOfMemory,
-    /// A container command without such a subcommand: the subcommand as given, the container in upper case.
-    #[error("ERR unknown subcommand '{0}'. Try {1} HELP.")]
-    UnknownSubcommand(String, String),
+    /// A refusal that quotes what the client sent, byte for byte: the whole line, code first.
+    #[error("{}", String::from_utf8_lossy(.0))]
+    Quoting(Box<[u8]>),
     /// Any other refusal: the whole line, code first.
     #[error("{0}")]
     Text(Cow<'static, str>),
@@ -52,8 +52,19 @@ impl CommandError {
         Self::Text(Cow::Borrowed(line))
     }
 
+    /// A refusal that quotes an argument: up to its first zero byte, as C programs print it, and at most `max` bytes.
+    pub fn quoting(before: &str, arg: &[u8], max: usize, after: &str) -> Self {
+        Self::Quoting([before.as_bytes(), printable(arg, max), after.as_bytes()].concat().into())
+    }
+
     /// A refusal with a line made for the occasion, code first. Line ends are replaced when it is sent.
     pub fn owned(line: impl Into<String>) -> Self {
         Self::Text(Cow::Owned(line.into()))
     }
+}
+
+/// The beginning of an argument as error texts show it: up to a zero byte, and not longer than `max`.
+pub fn printable(arg: &[u8], max: usize) -> &[u8] {
+    let end = arg.iter().take(max).position(|byte| *byte == 0).unwrap_or(arg.len().min(max));
+    &arg[..end]
 }

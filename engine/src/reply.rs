@@ -152,15 +152,21 @@ impl Out {
     pub fn error(&mut self, error: &CommandError) {
         match error {
             CommandError::Text(line) => self.error_line(line),
+            CommandError::Quoting(line) => self.error_bytes(line),
             other => self.error_line(&other.to_string()),
         }
     }
 
     /// As [`error`](Self::error), from the line itself.
     pub fn error_line(&mut self, line: &str) {
+        self.error_bytes(line.as_bytes());
+    }
+
+    fn error_bytes(&mut self, line: &[u8]) {
+        let is_end = |b: &u8| matches!(b, b'\r' | b'\n');
+        let len = line.iter().rposition(|b| !is_end(b)).map_or(0, |last| last + 1);
         self.bytes.push(b'-');
-        let clean = line.trim_end_matches(['\r', '\n']);
-        self.bytes.extend(clean.bytes().map(|b| if matches!(b, b'\r' | b'\n') { b' ' } else { b }));
+        self.bytes.extend(line[..len].iter().map(|b| if is_end(b) { b' ' } else { *b }));
         self.crlf();
     }
 

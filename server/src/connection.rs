@@ -313,12 +313,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.session.server.blocked.fetch_add(1, Ordering::Relaxed);
         match after {
             After::Paused => self.wait_for_pause().await,
-            After::Wait { command, blocked, null_array, until_ms } => {
+            After::Wait { command, blocked, until_ms } => {
                 self.waits += 1;
                 client.wait.store(self.waits, Ordering::Release);
                 let end = self.wait_for_answer(until_ms, blocked.as_ref()).await;
                 client.wait.store(0, Ordering::Release);
-                self.conclude_wait(command, end, null_array, blocked.as_ref());
+                self.conclude_wait(command, end, blocked.as_ref());
             }
             _ => {}
         }
@@ -413,7 +413,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         &mut self,
         command: usize,
         end: WaitEnd,
-        null_array: bool,
         blocked: Option<&baton::held::Blocked>,
     ) {
         let session = &mut self.session;
@@ -431,8 +430,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
                 session.out.bytes_mut().extend_from_slice(&answer);
             }
-            WaitEnd::Timeout if null_array => session.out.null_array(),
-            WaitEnd::Timeout => session.out.null(),
+            WaitEnd::Timeout => session.out.null_array(),
             WaitEnd::Error => {
                 let error = CommandError::text("UNBLOCKED client unblocked via CLIENT UNBLOCK");
                 session.refuse(&error);

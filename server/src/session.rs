@@ -8,7 +8,7 @@ use baton::held::{Blocked, Held, Who};
 use baton::registry::Registered;
 use baton::slowlog::Noted;
 use baton_engine::command::Flag;
-use baton_engine::error::CommandError;
+use baton_engine::error::{CommandError, printable};
 use baton_engine::execute::{Outcome, arity_error};
 use baton_engine::keyspace::waiting::WatchFlag;
 use baton_engine::reply::Out;
@@ -90,8 +90,6 @@ pub enum After {
         /// Its number in the registry.
         command: usize,
         blocked: Option<Blocked>,
-        /// What to answer when the time is over.
-        null_array: bool,
         until_ms: Option<i64>,
     },
     /// Wait for the end of the pause, then run the same command again.
@@ -213,7 +211,7 @@ impl Session {
 
     /// Refuses a command before it is run. EXEC takes its transaction with it.
     fn reject(&mut self, command: &Registered, error: CommandError) {
-        if command.name != "exec" || self.transaction.is_none() {
+        if command.name != "exec" {
             return self.refuse(&error);
         }
         self.forget_transaction();
@@ -416,8 +414,7 @@ impl Session {
             None => After::Go,
             Some(blocked) => {
                 let until_ms = blocked.until_ms;
-                let (id, null_array) = (command.id, answers_array(&command.name));
-                After::Wait { command: id, blocked: Some(blocked), null_array, until_ms }
+                After::Wait { command: command.id, blocked: Some(blocked), until_ms }
             }
         }
     }
@@ -576,24 +573,25 @@ fn resolve<'n>(
         return Err(CommandError::Arity(command.name.clone()));
     };
     server.node.registry.subcommand(command, name).ok_or_else(|| {
-        let shown = String::from_utf8_lossy(&name[..name.len().min(128)]).into_owned();
-        CommandError::UnknownSubcommand(shown, command.name.to_ascii_uppercase())
+        let after = format!("'. Try {} HELP.", command.name.to_ascii_uppercase());
+        CommandError::quoting("ERR unknown subcommand '", name, 128, &after)
     })
 }
 
 /// As the text of Redis: the name and the first arguments, shortened.
 fn unknown_command(args: &[&[u8]]) -> CommandError {
     const SHOWN_MAX: usize = 128;
-    let mut shown = String::new();
+    let mut line = b"ERR unknown command '".to_vec();
+    line.extend_from_slice(printable(args[0], SHOWN_MAX));
+    line.extend_from_slice(b"', with args beginning with: ");
+    let start = line.len();
     for arg in &args[1..] {
-        if shown.len() >= SHOWN_MAX {
-            break;
-        }
-        let room = SHOWN_MAX - shown.len();
-        shown.push_str(&format!("'{}' ", String::from_utf8_lossy(&arg[..arg.len().min(room)])));
+        let Some(room) = SHOWN_MAX.checked_sub(line.len() - start).filter(|room| *room > 0) else { break };
+        line.push(b'\'');
+        line.extend_from_slice(printable(arg, room));
+        line.extend_from_slice(b"' ");
     }
-    let name = String::from_utf8_lossy(&args[0][..args[0].len().min(SHOWN_MAX)]);
-    CommandError::owned(format!("ERR unknown command '{name}', with args beginning with: {shown}"))
+    CommandError::Quoting(line.into())
 }
 
 /// Names that only HTTP requests begin their lines with.
@@ -618,9 +616,4 @@ fn allowed_when_subscribed(name: &str) -> bool {
             | "quit"
             | "reset"
     )
-}
-
-/// Whether a blocking command that ran out of time answers the null array rather than the null string.
-fn answers_array(name: &str) -> bool {
-    !matches!(name, "blmove" | "brpoplpush")
 }

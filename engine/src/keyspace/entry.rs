@@ -28,8 +28,9 @@ use std::ptr::{self, NonNull};
 
 /// The longest string that lives inside its entry; longer ones have a buffer of their own.
 pub const INLINE_MAX: usize = 64 * 1024;
-/// The expiry field of an entry that has room for one but does not expire.
-const NEVER: i64 = i64::MAX;
+/// The expiry field of an entry that has room for one but does not expire: a time so long past is never kept, while
+/// the latest time there is may be asked for.
+const NEVER: i64 = i64::MIN;
 
 const CLOCK_MASK: u64 = 0xff_ffff;
 const KIND_SHIFT: u32 = 24;

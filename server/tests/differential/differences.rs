@@ -23,6 +23,17 @@ pub const DIFFERENCES: &[Difference] = &[
         applies: |words, left, right| encodings(words, left, right, "listpack", "quicklist"),
     },
     Difference {
+        reason: "ours: a short string made by BITOP or the like is kept inside its entry, as any other short string, \
+                 and one that a command was about to change in place has a buffer of its own",
+        applies: |words, left, right| {
+            encodings(words, left, right, "embstr", "raw") || encodings(words, left, right, "raw", "embstr")
+        },
+    },
+    Difference {
+        reason: "ours: SORT leaves a sorted set as it is, where Redis turns it into a skip list to read it",
+        applies: |words, left, right| encodings(words, left, right, "listpack", "skiplist"),
+    },
+    Difference {
         reason: "7.2: BITCOUNT and BITPOS check their arguments even if there is no such key",
         applies: |words, left, right| {
             (is(words, 0, "BITCOUNT") || is(words, 0, "BITPOS")) && left.is_error() && !is_syntax_error(right)

@@ -42,13 +42,11 @@ const COMMANDS: usize = 20_000;
 const SEED: u64 = 1;
 
 #[test]
-#[ignore = "the node does not serve yet"]
 fn agrees_with_redis_in_resp2() {
     check_left(2);
 }
 
 #[test]
-#[ignore = "the node does not serve yet"]
 fn agrees_with_redis_in_resp3() {
     check_left(3);
 }

@@ -254,10 +254,7 @@ impl Conditions {
                 () if args.word("XX") => &mut all.xx,
                 () if args.word("GT") => &mut all.gt,
                 () if args.word("LT") => &mut all.lt,
-                () => {
-                    let option = String::from_utf8_lossy(option);
-                    return Err(CommandError::owned(format!("ERR Unsupported option {option}")));
-                }
+                () => return Err(CommandError::quoting("ERR Unsupported option ", option, usize::MAX, "")),
             };
             *flag = true;
         }

@@ -26,10 +26,7 @@ impl Conditions {
                 [b'x' | b'X', b'x' | b'X'] => &mut conditions.xx,
                 [b'g' | b'G', b't' | b'T'] => &mut conditions.gt,
                 [b'l' | b'L', b't' | b'T'] => &mut conditions.lt,
-                _ => {
-                    let word = String::from_utf8_lossy(word);
-                    return Err(CommandError::owned(format!("ERR Unsupported option {word}")));
-                }
+                _ => return Err(CommandError::quoting("ERR Unsupported option ", word, usize::MAX, "")),
             };
             *flag = true;
         }

@@ -585,8 +585,7 @@ fn type_named(name: &[u8]) -> Result<Option<KeyType>, CommandError> {
     let kind = KeyType::named(name);
     let foreign = [&b"stream"[..], b"module"].iter().any(|other| name.eq_ignore_ascii_case(other));
     if kind.is_none() && !foreign {
-        let name = String::from_utf8_lossy(name);
-        return Err(CommandError::owned(format!("ERR unknown type name '{name}'")));
+        return Err(CommandError::quoting("ERR unknown type name '", name, usize::MAX, "'"));
     }
     Ok(kind)
 }
