@@ -482,7 +482,8 @@ impl KeySpec {
             }
             Find::Unknown => return Ok(()),
         };
-        if last >= args.len() as i64 {
+        // No key at all is as wrong as one beyond the end: the command will say so itself.
+        if last >= args.len() as i64 || last < first as i64 {
             return Err(INVALID);
         }
         let mut at = first;

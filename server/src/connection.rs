@@ -409,12 +409,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Writes the reply of a command that has waited.
-    fn conclude_wait(
-        &mut self,
-        command: usize,
-        end: WaitEnd,
-        blocked: Option<&baton::held::Blocked>,
-    ) {
+    fn conclude_wait(&mut self, command: usize, end: WaitEnd, blocked: Option<&baton::held::Blocked>) {
         let session = &mut self.session;
         let start = session.out.len();
         let failed = match &end {

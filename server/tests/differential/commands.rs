@@ -104,7 +104,6 @@ const GENERIC: &[Shape] = &[
     row("OBJECT IDLETIME", &[Key(Any)]).compared(SameKind).weight(2),
     row("OBJECT FREQ", &[Key(Any)]).weight(2),
     row("OBJECT NOSUCH", &[Key(Any)]).seldom(),
-    //    row("DUMP", &[Key(Any)]).compared(SameKind).weight(3),
     row(
         "SORT",
         &[
@@ -125,9 +124,8 @@ const GENERIC: &[Shape] = &[
     row("SORT", &[SORTABLE, Word("BY"), Word("nosort"), Word("STORE"), NewKey(List), Options(&[SORT_ORDER])]),
     row("SORT", &[SORTABLE, Word("BY"), Word("nosort")]).compared(Unordered).weight(2),
     row("SORT_RO", &[SORTABLE, Options(&[LIMIT, SORT_ORDER, &[Word("STORE"), NewKey(List)]])]).weight(4),
-    //    row("COMMAND GETKEYS", &[AnyCommand]).never_odd(),
-    //    row("COMMAND GETKEYSANDFLAGS", &[AnyCommand]).never_odd().compared(UnorderedWithin).weight(4),
-    //    row("WAIT", &[OneOf(&[&[Word("0")], &[Word("-1")], &[Word("x")]]), Word("10")]).seldom(),
+    row("COMMAND GETKEYS", &[AnyCommand]).never_odd(),
+    row("COMMAND GETKEYSANDFLAGS", &[AnyCommand]).never_odd().compared(UnorderedWithin).weight(4),
     row("NOSUCH", &[Maybe(&[Many(&[Value])])]).weight(2),
 ];
 
@@ -448,9 +446,9 @@ const PUBSUB: &[Shape] = &[
 const CONNECTION: &[Shape] = &[
     row("PING", &[Maybe(&[Value])]).weight(3),
     row("ECHO", &[Value]).weight(3),
-    //    row("CLIENT SETNAME", &[Pattern]).weight(2),
-    //    row("CLIENT GETNAME", &[]).weight(2),
-    //    row("CLIENT NOSUCH", &[Member]).seldom(),
+    row("CLIENT SETNAME", &[Pattern]).weight(2),
+    row("CLIENT GETNAME", &[]).weight(2),
+    row("CLIENT NOSUCH", &[Member]).seldom(),
     row("EXEC", &[Word("BAD")]).never_odd().seldom(),
     row("DISCARD", &[Word("BAD")]).never_odd().seldom(),
     row("UNWATCH", &[]).weight(2),
