@@ -16,7 +16,7 @@ use crate::protocol::{Limits, Parser, ProtocolError};
 use crate::session::{After, Session, Step};
 use baton::batch::Call;
 use baton_engine::error::CommandError;
-use baton_engine::reply::Out;
+use baton_engine::reply::{Out, Reply};
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -313,12 +313,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.session.server.blocked.fetch_add(1, Ordering::Relaxed);
         match after {
             After::Paused => self.wait_for_pause().await,
-            After::Wait { command, blocked, until_ms } => {
+            After::Wait { command, blocked, until_ms, timeout } => {
                 self.waits += 1;
                 client.wait.store(self.waits, Ordering::Release);
                 let end = self.wait_for_answer(until_ms, blocked.as_ref()).await;
                 client.wait.store(0, Ordering::Release);
-                self.conclude_wait(command, end, blocked.as_ref());
+                self.conclude_wait(command, end, &timeout, blocked.as_ref());
             }
             _ => {}
         }
@@ -409,7 +409,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Writes the reply of a command that has waited.
-    fn conclude_wait(&mut self, command: usize, end: WaitEnd, blocked: Option<&baton::held::Blocked>) {
+    fn conclude_wait(
+        &mut self,
+        command: usize,
+        end: WaitEnd,
+        timeout: &Reply,
+        blocked: Option<&baton::held::Blocked>,
+    ) {
         let session = &mut self.session;
         let start = session.out.len();
         let failed = match &end {
@@ -425,7 +431,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
                 session.out.bytes_mut().extend_from_slice(&answer);
             }
-            WaitEnd::Timeout => session.out.null_array(),
+            WaitEnd::Timeout => session.out.reply(timeout),
             WaitEnd::Error => {
                 let error = CommandError::text("UNBLOCKED client unblocked via CLIENT UNBLOCK");
                 session.refuse(&error);

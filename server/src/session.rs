@@ -11,7 +11,7 @@ use baton_engine::command::Flag;
 use baton_engine::error::{CommandError, printable};
 use baton_engine::execute::{Outcome, arity_error};
 use baton_engine::keyspace::waiting::WatchFlag;
-use baton_engine::reply::Out;
+use baton_engine::reply::{Out, Reply};
 use baton_engine::slot::Slot;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -91,6 +91,8 @@ pub enum After {
         command: usize,
         blocked: Option<Blocked>,
         until_ms: Option<i64>,
+        /// The answer when the time is over.
+        timeout: Reply,
     },
     /// Wait for the end of the pause, then run the same command again.
     Paused,
@@ -348,7 +350,7 @@ impl Session {
         let ns = server.node.now_ns().saturating_sub(start);
         let reply_bytes = self.out.len().saturating_sub(written);
         self.count_handled(command.id, args, ns, reply_bytes, flow.is_err());
-        self.conclude(flow)
+        self.conclude(command.id, flow)
     }
 
     /// Puts a command into the books and logs: one of the node, or one that has waited.
@@ -385,13 +387,16 @@ impl Session {
         self.server.node.large_requests.note(bytes, &noted);
     }
 
-    fn conclude(&mut self, flow: Result<Flow, CommandError>) -> After {
+    fn conclude(&mut self, command: usize, flow: Result<Flow, CommandError>) -> After {
         match flow {
             Ok(Flow::Reply(reply)) => {
                 self.out.reply(&reply);
                 After::Go
             }
             Ok(Flow::Sleep(time)) => After::Sleep(time),
+            Ok(Flow::Wait { until_ms, reply }) => {
+                After::Wait { command, blocked: None, until_ms, timeout: reply }
+            }
             Ok(Flow::Close) => {
                 self.client.end(End::AfterReply);
                 After::Close
@@ -414,7 +419,12 @@ impl Session {
             None => After::Go,
             Some(blocked) => {
                 let until_ms = blocked.until_ms;
-                After::Wait { command: command.id, blocked: Some(blocked), until_ms }
+                After::Wait {
+                    command: command.id,
+                    blocked: Some(blocked),
+                    until_ms,
+                    timeout: Reply::NullArray,
+                }
             }
         }
     }

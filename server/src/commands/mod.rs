@@ -25,6 +25,7 @@ mod latency;
 mod memory;
 mod monitor;
 mod pubsub;
+mod replication;
 mod slowlog;
 #[cfg(test)]
 mod table_tests;
@@ -39,6 +40,13 @@ pub enum Flow {
     Reply(Reply),
     /// After a pause of this connection, with what has been written.
     Sleep(Duration),
+    /// Not yet: the connection waits, and answers this when the time (Unix ms) is over.
+    Wait {
+        /// `None` waits for ever.
+        until_ms: Option<i64>,
+        /// The answer when the time is over.
+        reply: Reply,
+    },
     /// With the connection, after what has been written has left.
     Close,
 }
@@ -73,6 +81,7 @@ const FAMILIES: &[Family] = &[
     Family { commands: &[], handlers: memory::HANDLERS },
     Family { commands: monitor::COMMANDS, handlers: monitor::HANDLERS },
     Family { commands: pubsub::COMMANDS, handlers: pubsub::HANDLERS },
+    Family { commands: replication::COMMANDS, handlers: replication::HANDLERS },
     Family { commands: slowlog::COMMANDS, handlers: slowlog::HANDLERS },
     Family { commands: transactions::COMMANDS, handlers: transactions::HANDLERS },
 ];

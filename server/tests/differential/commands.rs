@@ -103,6 +103,7 @@ const GENERIC: &[Shape] = &[
     row("OBJECT REFCOUNT", &[Key(Any)]).compared(SameKind).weight(2),
     row("OBJECT IDLETIME", &[Key(Any)]).compared(SameKind).weight(2),
     row("OBJECT FREQ", &[Key(Any)]).weight(2),
+    row("WAIT", &[OneOf(&[&[Word("0")], &[Word("-1")], &[Word("x")]]), Word("10")]).seldom(),
     row("OBJECT NOSUCH", &[Key(Any)]).seldom(),
     row(
         "SORT",
