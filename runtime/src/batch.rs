@@ -252,12 +252,18 @@ fn run_group<'n, 'b>(
             }
             let start = out.len();
             let outcome = run_call(node, state, core, who, call, hash, out, &settings, now_ms);
-            if outcome == Outcome::Refused {
+            if outcome.is_none_or(|outcome| outcome == Outcome::Refused) {
                 state.book.note_error(&out.as_bytes()[start..]);
             }
             let end = node.clock.raw();
-            let cost = Cost { ns: node.clock.delta_as_nanos(clock, end), reply_bytes: out.len() - start };
-            account(node, state, who, call.command, call.args, outcome, cost);
+            match outcome {
+                Some(outcome) => {
+                    let ns = node.clock.delta_as_nanos(clock, end);
+                    let cost = Cost { ns, reply_bytes: out.len() - start };
+                    account(node, state, who, call.command, call.args, outcome, cost);
+                }
+                None => state.book.command(call.command.id).rejected += 1,
+            }
             clock = end;
             node.publish_events(&mut state.shard, &settings);
             deferred.extend(blocked::serve_one(node, state, &settings, now_ms));
@@ -293,6 +299,7 @@ fn prefetch(
     }
 }
 
+/// Runs one command; `None` when it was rejected before it ran.
 #[inline]
 #[allow(clippy::too_many_arguments, reason = "as above")]
 fn run_call(
@@ -305,16 +312,16 @@ fn run_call(
     out: &mut Out,
     settings: &Settings,
     now_ms: i64,
-) -> Outcome {
+) -> Option<Outcome> {
     let (command, args) = (call.command, call.args);
     let Some(run) = command.run.filter(|_| command.command.arity.accepts(args.len())) else {
         out.error(&arity_error(command.command, args));
-        return Outcome::Refused;
+        return None;
     };
     if command.has(Flag::DenyOom) && node.over_limit(state, settings, core) {
         node.oom_refusals.fetch_add(1, Ordering::Relaxed);
         out.error(&CommandError::OutOfMemory);
-        return Outcome::Refused;
+        return None;
     }
     let rng = Rng::seeded(state.shard.rng.next_u64());
     let mut keyspace = Keyspace::one(&mut state.shard, settings, who.db, now_ms);
@@ -324,5 +331,5 @@ fn run_call(
     }
     let caller = Caller { may_block: false, no_touch: who.no_touch, id: who.id };
     let hasher = node.hasher();
-    execute_fn(&mut Context { keyspace, out, settings, hasher, rng, caller }, run, args)
+    Some(execute_fn(&mut Context { keyspace, out, settings, hasher, rng, caller }, run, args))
 }

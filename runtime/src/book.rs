@@ -137,12 +137,17 @@ impl Book {
     pub fn note_error(&mut self, reply: &[u8]) {
         /// More codes than this can only be made up by clients.
         const CODES_MAX: usize = 128;
-        let code = reply.strip_prefix(b"-").unwrap_or(reply);
-        let end = code.iter().position(|b| b" \r\n".contains(b)).unwrap_or(code.len());
-        let code = String::from_utf8_lossy(&code[..end]).into_owned();
-        if self.errors.len() < CODES_MAX || self.errors.contains_key(&code) {
-            *self.errors.entry(code).or_default() += 1;
+        /// Where they are counted then.
+        const OVERFLOW: &str = "ERRORSTATS_OVERFLOW";
+        /// A line without a space by then has no code.
+        const CODE_BYTES_MAX: usize = 31;
+        let line = reply.strip_prefix(b"-").unwrap_or(reply);
+        let end = line.iter().take(CODE_BYTES_MAX).position(|byte| *byte == b' ');
+        let mut code = String::from_utf8_lossy(end.map_or(&b"ERR"[..], |end| &line[..end])).into_owned();
+        if self.errors.len() >= CODES_MAX && !self.errors.contains_key(&code) {
+            code = OVERFLOW.to_owned();
         }
+        *self.errors.entry(code).or_default() += 1;
     }
 
     /// Error replies by their code.

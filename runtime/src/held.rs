@@ -150,9 +150,7 @@ impl<'n> Held<'n> {
         let node = self.node;
         let settings = self.settings.clone();
         if !command.command.arity.accepts(args.len()) {
-            out.error(&arity_error(command.command, args));
-            self.states[0].book.command(command.id).rejected += 1;
-            return Outcome::Refused;
+            return self.reject(command, &arity_error(command.command, args), out);
         }
         let Some(run) = command.run else {
             out.error(&CommandError::text("ERR This command works on the node, not on the data"));
@@ -162,9 +160,7 @@ impl<'n> Held<'n> {
         let over = !self.memory_granted && node.over_limit(&mut self.states[0], &settings, core);
         if over && command.has(Flag::DenyOom) {
             node.oom_refusals.fetch_add(1, Ordering::Relaxed);
-            self.states[0].book.command(command.id).rejected += 1;
-            out.error(&CommandError::OutOfMemory);
-            return Outcome::Refused;
+            return self.reject(command, &CommandError::OutOfMemory, out);
         }
         let start = node.clock.raw();
         let seed = self.states[0].shard.rng.next_u64();
@@ -187,6 +183,16 @@ impl<'n> Held<'n> {
             node.publish_events(&mut state.shard, &settings);
         }
         outcome
+    }
+
+    /// Refuses a command before it runs.
+    fn reject(&mut self, command: &Registered, error: &CommandError, out: &mut Out) -> Outcome {
+        let start = out.len();
+        out.error(error);
+        let book = &mut self.states[0].book;
+        book.command(command.id).rejected += 1;
+        book.note_error(&out.as_bytes()[start..]);
+        Outcome::Refused
     }
 
     /// Runs a blocking command; when it has to wait, whoever changes its keys will serve it and give the encoded

@@ -225,6 +225,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Runs all requests that have come whole.
     async fn process(&mut self) {
+        if self.is_over_query_limit() {
+            return;
+        }
         loop {
             let limits = Limits {
                 bulk_max: self.session.server.node.settings().proto_max_bulk_len as i64,
@@ -234,7 +237,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let max = if limits.authenticated { REQUESTS_MAX } else { 1 };
             let stop: Stop = self.parser.parse(&mut self.input, limits, max).err();
             if self.parser.requests().is_empty() && stop.is_none() {
-                return self.check_query_limit();
+                return;
             }
             self.run_requests().await;
             if self.session.client.ending() != End::No {
@@ -490,10 +493,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.session.client.query_bytes.store(self.input.len(), Ordering::Relaxed);
     }
 
-    fn check_query_limit(&mut self) {
-        let limit = self.session.server.settings().client_query_buffer_limit;
-        if self.input.len() as u64 > limit as u64 {
-            self.session.server.counters.query_limit_closed.fetch_add(1, Ordering::Relaxed);
+    /// `client-query-buffer-limit`: whether the client has sent so much ahead that it has to go.
+    fn is_over_query_limit(&mut self) -> bool {
+        let server = &self.session.server;
+        let over = self.input.len() as u64 > server.settings().client_query_buffer_limit;
+        if over {
+            server.counters.query_limit_closed.fetch_add(1, Ordering::Relaxed);
             crate::log!(
                 crate::logging::Level::Warning,
                 "Closing client that reached max query buffer length: id={} addr={}",
@@ -502,6 +507,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             );
             self.session.client.end(End::Now);
         }
+        over
     }
 
     /// `client-output-buffer-limit`: whether the client has to go.
@@ -594,5 +600,10 @@ fn note_large_requests(session: &Session, args: &[&[u8]], counts: &[usize]) {
 
 fn count_commands(session: &Session, done: usize) {
     session.client.commands.fetch_add(done as u64, Ordering::Relaxed);
-    session.server.cores[session.client.core].commands.fetch_add(done as u64, Ordering::Relaxed);
+    let figures = &session.server.cores[session.client.core];
+    figures.commands.fetch_add(done as u64, Ordering::Relaxed);
+    // Only this core writes it: no need for more than a look, nearly always.
+    if done as u64 > figures.commands_at_once_max.load(Ordering::Relaxed) {
+        figures.commands_at_once_max.store(done as u64, Ordering::Relaxed);
+    }
 }

@@ -280,6 +280,7 @@ async fn chores(server: Arc<Server>, core: usize) {
         if server.cron_paused.load(Ordering::Relaxed) {
             continue;
         }
+        let start = Instant::now();
         expire(&server, core, hz).await;
         close_idle(&server, core);
         if core == 0 {
@@ -287,6 +288,10 @@ async fn chores(server: Arc<Server>, core: usize) {
             server.current_pause();
             server.sample_rates();
         }
+        let (figures, us) = (&server.cores[core], start.elapsed().as_micros() as u64);
+        figures.chores.fetch_add(1, Ordering::Relaxed);
+        figures.chores_us.fetch_add(us, Ordering::Relaxed);
+        figures.chores_us_max.fetch_max(us, Ordering::Relaxed);
     }
 }
 

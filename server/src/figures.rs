@@ -15,6 +15,12 @@ pub struct CoreFigures {
     pub reads: AtomicU64,
     pub writes: AtomicU64,
     pub commands: AtomicU64,
+    /// The most commands that came at once.
+    pub commands_at_once_max: AtomicU64,
+    /// Turns of the chores, and the time they took.
+    pub chores: AtomicU64,
+    pub chores_us: AtomicU64,
+    pub chores_us_max: AtomicU64,
     pub connections: AtomicUsize,
     /// Commands that run on the node rather than on the data.
     pub book: Mutex<Book>,
@@ -56,21 +62,46 @@ const SAMPLES: usize = 16;
 /// Milliseconds between samples.
 const SAMPLE_MS: u128 = 100;
 
-/// What happens per second: commands, bytes in, bytes out.
+/// What has happened so far, as far as its rate matters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    pub commands: u64,
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+    /// Times that a core woke up to do something.
+    pub cycles: u64,
+    /// Time that all cores were busy.
+    pub busy_us: u64,
+}
+
+impl Totals {
+    fn zip(self, other: Self, combine: impl Fn(u64, u64) -> u64) -> Self {
+        Self {
+            commands: combine(self.commands, other.commands),
+            bytes_in: combine(self.bytes_in, other.bytes_in),
+            bytes_out: combine(self.bytes_out, other.bytes_out),
+            cycles: combine(self.cycles, other.cycles),
+            busy_us: combine(self.busy_us, other.busy_us),
+        }
+    }
+}
+
+/// What happens per second.
 #[derive(Debug, Default)]
 pub struct Rates {
-    last: Option<(Instant, [u64; 3])>,
-    samples: [[u64; SAMPLES]; 3],
+    last: Option<(Instant, Totals)>,
+    samples: [Totals; SAMPLES],
     next: usize,
 }
 
 impl Rates {
-    /// Averages over the last samples: commands, bytes in, bytes out.
-    pub fn per_second(&self) -> [u64; 3] {
-        self.samples.map(|samples| samples.iter().sum::<u64>() / SAMPLES as u64)
+    /// Averages over the last samples.
+    pub fn per_second(&self) -> Totals {
+        let sum = self.samples.iter().fold(Totals::default(), |sum, one| sum.zip(*one, u64::wrapping_add));
+        sum.zip(sum, |total, _| total / SAMPLES as u64)
     }
 
-    fn sample(&mut self, now: Instant, totals: [u64; 3]) {
+    fn sample(&mut self, now: Instant, totals: Totals) {
         let Some((then, before)) = self.last else {
             self.last = Some((now, totals));
             return;
@@ -79,10 +110,9 @@ impl Rates {
         if ms < SAMPLE_MS {
             return;
         }
-        for (samples, (total, before)) in self.samples.iter_mut().zip(totals.into_iter().zip(before)) {
-            // A reset makes totals fall.
-            samples[self.next] = (u128::from(total.saturating_sub(before)) * 1_000 / ms) as u64;
-        }
+        // A reset makes totals fall.
+        let rate = |now: u64, before: u64| (u128::from(now.saturating_sub(before)) * 1_000 / ms) as u64;
+        self.samples[self.next] = totals.zip(before, rate);
         self.next = (self.next + 1) % SAMPLES;
         self.last = Some((now, totals));
     }
@@ -96,18 +126,37 @@ impl Server {
 
     /// Looks at how fast the figures grow. Called several times per second.
     pub fn sample_rates(&self) {
-        let totals = [
-            self.total(|core| &core.commands),
-            self.total(|core| &core.bytes_in),
-            self.total(|core| &core.bytes_out),
-        ];
+        let totals = self.totals();
         self.rates.lock().sample(Instant::now(), totals);
+    }
+
+    /// What has happened so far.
+    pub fn totals(&self) -> Totals {
+        Totals {
+            commands: self.total(|core| &core.commands),
+            bytes_in: self.total(|core| &core.bytes_in),
+            bytes_out: self.total(|core| &core.bytes_out),
+            // All cores do their chores at the same time: those of one are counted.
+            cycles: self.total(|core| &core.reads)
+                + self.cores.first().map_or(0, |core| core.chores.load(Ordering::Relaxed)),
+            busy_us: busy_us(),
+        }
     }
 
     /// CONFIG RESETSTAT, as far as it concerns connections and the commands of the node.
     pub fn reset_figures(&self) {
         for core in &self.cores {
-            for figure in [&core.bytes_in, &core.bytes_out, &core.reads, &core.writes, &core.commands] {
+            for figure in [
+                &core.bytes_in,
+                &core.bytes_out,
+                &core.reads,
+                &core.writes,
+                &core.commands,
+                &core.commands_at_once_max,
+                &core.chores,
+                &core.chores_us,
+                &core.chores_us_max,
+            ] {
                 figure.store(0, Ordering::Relaxed);
             }
             core.book.lock().reset();
@@ -120,6 +169,13 @@ impl Server {
     }
 }
 
+/// Processor time of the process, in microseconds: the loops sleep whenever they have nothing to do.
+fn busy_us() -> u64 {
+    use nix::sys::resource::{UsageWho, getrusage};
+    let us = |time: nix::sys::time::TimeVal| (time.tv_sec() * 1_000_000 + time.tv_usec()) as u64;
+    getrusage(UsageWho::RUSAGE_SELF).map_or(0, |usage| us(usage.system_time()) + us(usage.user_time()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,8 +185,10 @@ mod tests {
     fn rates_are_averages_per_second() {
         let (mut rates, start) = (Rates::default(), Instant::now());
         for step in 0..=SAMPLES as u64 {
-            rates.sample(start + Duration::from_millis(step * 200), [step * 10, step * 1_000, 0]);
+            let totals = Totals { commands: step * 10, bytes_in: step * 1_000, ..Totals::default() };
+            rates.sample(start + Duration::from_millis(step * 200), totals);
         }
-        assert_eq!(rates.per_second(), [50, 5_000, 0]);
+        let wanted = Totals { commands: 50, bytes_in: 5_000, ..Totals::default() };
+        assert_eq!(rates.per_second(), wanted);
     }
 }

@@ -3,6 +3,7 @@
 use super::memory::Usage;
 use super::{Flow, Handler, WRITTEN};
 use crate::config::{REDIS_VERSION, Settings, Supervised};
+use crate::figures::CoreFigures;
 use crate::server::Server;
 use crate::session::Session;
 use crate::{cli, memory};
@@ -15,7 +16,7 @@ use baton_engine::keyspace::{Counts, Stats};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::OnceLock;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 pub const COMMANDS: &[Command] = &[Command {
     name: "INFO",
@@ -65,6 +66,7 @@ const SECTIONS: &[Section] = &[
     section("cluster", "Cluster", true, cluster),
     section("keyspace", "Keyspace", true, keyspace),
     section("cores", "Cores", false, cores),
+    section("debug", "Debug", false, debug),
 ];
 
 /// What the sections are written from, collected under all batons at once.
@@ -94,8 +96,8 @@ fn is_chosen(section: &Section, words: &[&[u8]]) -> bool {
         || words.iter().any(|word| {
             named(word, section.name)
                 || named(word, "default") && section.by_default
-                || named(word, "all") && section.name != "modules"
-                || named(word, "everything")
+                || named(word, "all") && !matches!(section.name, "modules" | "debug")
+                || named(word, "everything") && section.name != "debug"
         })
 }
 
@@ -371,22 +373,23 @@ fn threads(facts: &Facts<'_>, out: &mut String) {
 
 fn stats(facts: &Facts<'_>, out: &mut String) {
     let (server, stats) = (facts.server, &facts.stats);
-    let [commands, bytes_in, bytes_out] = server.rates.lock().per_second();
+    let (rates, totals) = (server.rates.lock().per_second(), server.totals());
+    let in_commands_ns: u64 = facts.books.iter().flat_map(|book| book.commands()).map(|stats| stats.ns).sum();
     let errors: u64 = facts.books.iter().flat_map(|book| book.errors().values()).sum();
     let kbps = |bytes: u64| format!("{:.2}", bytes as f64 / 1_024.0);
     let (counters, pubsub) = (&server.counters, &server.node.pubsub);
-    let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+    let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     let (reads, writes) = (server.total(|core| &core.reads), server.total(|core| &core.writes));
     fields!(out,
         "total_connections_received": load(&server.connections_total),
         "total_commands_processed": server.total(|core| &core.commands),
-        "instantaneous_ops_per_sec": commands,
+        "instantaneous_ops_per_sec": rates.commands,
         "total_net_input_bytes": server.total(|core| &core.bytes_in),
         "total_net_output_bytes": server.total(|core| &core.bytes_out),
         "total_net_repl_input_bytes": 0,
         "total_net_repl_output_bytes": 0,
-        "instantaneous_input_kbps": kbps(bytes_in),
-        "instantaneous_output_kbps": kbps(bytes_out),
+        "instantaneous_input_kbps": kbps(rates.bytes_in),
+        "instantaneous_output_kbps": kbps(rates.bytes_out),
         "instantaneous_input_repl_kbps": "0.00",
         "instantaneous_output_repl_kbps": "0.00",
         "rejected_connections": load(&server.connections_rejected),
@@ -432,6 +435,11 @@ fn stats(facts: &Facts<'_>, out: &mut String) {
         "client_output_buffer_limit_disconnections": load(&counters.output_limit_closed),
         "reply_buffer_shrinks": 0,
         "reply_buffer_expands": 0,
+        "eventloop_cycles": totals.cycles,
+        "eventloop_duration_sum": totals.busy_us,
+        "eventloop_duration_cmd_sum": in_commands_ns / 1_000,
+        "instantaneous_eventloop_cycles_per_sec": rates.cycles,
+        "instantaneous_eventloop_duration_usec": rates.busy_us.checked_div(rates.cycles).unwrap_or(0),
         "acl_access_denied_auth": load(&counters.denied_auth),
         "acl_access_denied_cmd": load(&counters.denied_commands),
         "acl_access_denied_key": load(&counters.denied_keys),
@@ -558,6 +566,18 @@ fn cores(facts: &Facts<'_>, out: &mut String) {
     }
 }
 
+fn debug(facts: &Facts<'_>, out: &mut String) {
+    let most = |figure: fn(&CoreFigures) -> &AtomicU64| {
+        facts.server.cores.iter().map(|core| figure(core).load(Ordering::Relaxed)).max().unwrap_or(0)
+    };
+    fields!(out,
+        "eventloop_duration_aof_sum": 0,
+        "eventloop_duration_cron_sum": facts.server.total(|core| &core.chores_us),
+        "eventloop_duration_max": most(|core| &core.chores_us_max),
+        "eventloop_cmd_per_cycle_max": most(|core| &core.commands_at_once_max),
+    );
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -585,7 +605,8 @@ mod tests {
         assert!(names(&[]).contains(&"server") && !names(&[]).contains(&"commandstats"));
         assert_eq!(names(&[b"default"]), names(&[]));
         assert!(names(&[b"all"]).contains(&"commandstats") && !names(&[b"all"]).contains(&"modules"));
-        assert_eq!(names(&[b"everything"]).len(), SECTIONS.len());
+        assert_eq!(names(&[b"everything"]).len(), SECTIONS.len() - 1);
+        assert_eq!(names(&[b"debug"]), ["debug"]);
         assert_eq!(names(&[b"default", b"latencystats"]).len(), names(&[]).len() + 1);
     }
 }

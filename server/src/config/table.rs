@@ -279,6 +279,8 @@ settings! {
         availability_zone: Text = text(""), "availability-zone", TEXT, live;
         /// Any text; shown when the server is being debugged.
         debug_context: Text = text(""), "debug-context", TEXT, live hidden inert;
+        /// Check what costs time to check, in builds that do.
+        enable_debug_assert: bool = false, "enable-debug-assert", YesNo, start hidden inert;
         /// Milliseconds between looks at a stuck main loop; 0 means none.
         watchdog_period: u32 = 0, "watchdog-period", COUNT, live hidden inert;
     }
