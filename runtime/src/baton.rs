@@ -11,11 +11,17 @@
 //! the inbox of a free baton, nobody has to be woken for it, and nobody waits for a long command but those whose
 //! work needs the same shard.
 
-use crate::sync::{Mutex, MutexGuard, Queue, fence};
+// Relative, so that the tests can put a model checker's primitives under this very file.
+use super::sync::{Mutex, MutexGuard, Queue, fence};
 use std::ops::{Deref, DerefMut};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Work for whoever holds the baton. Must not block and must not take a baton itself.
+/// Work for whoever holds the baton. Must not block and must not wait for a baton itself.
 pub type Work<T> = Box<dyn FnOnce(&mut T) + Send>;
+
+/// Work that may lie in an inbox before its senders wait for the baton themselves: whoever holds it does the work of
+/// all others, and would never come back to its own were they faster than it.
+const INBOX_MAX: usize = 128;
 
 /// What is to be touched by one at a time, with an inbox for the work of those who come in vain.
 pub struct Baton<T> {
@@ -41,9 +47,15 @@ impl<T> Baton<T> {
         Holding { baton: self, guard: Some(self.held.lock()) }
     }
 
-    /// Leaves work for whoever holds the baton, and does it here and now if nobody does.
+    /// Leaves work for whoever holds the baton, and does it here and now if nobody does. Waits only when the inbox
+    /// is crowded: the sender must hold no baton.
+    ///
+    /// Work that panics is dropped: neither its sender nor whoever happens to do it goes down with it.
     pub fn send(&self, work: Work<T>) {
         self.inbox.push(work);
+        if self.inbox.len() > INBOX_MAX {
+            return drop(self.take());
+        }
         fence();
         // Dropping what we took does all the work that is there.
         drop(self.try_take());
@@ -78,7 +90,9 @@ impl<T> Drop for Holding<'_, T> {
         let mut taken = self.guard.take();
         while let Some(mut guard) = taken {
             while let Some(work) = self.baton.inbox.pop() {
-                work(&mut guard);
+                // The panic has been reported by its hook. Letting it through would end a stranger's connection, or
+                // the process if the baton is let go because of another panic.
+                drop(catch_unwind(AssertUnwindSafe(|| work(&mut guard))));
             }
             drop(guard);
             fence();
