@@ -5,20 +5,21 @@
 //! into the order of the commands.
 
 use crate::blocked;
+use crate::caught::{self, execute_for};
 use crate::held::{Cost, Who, account};
 use crate::node::{CoreState, Node};
 use crate::registry::Registered;
 use baton_engine::command::Flag;
 use baton_engine::context::{Caller, Context};
 use baton_engine::error::CommandError;
-use baton_engine::execute::{Outcome, arity_error, execute_fn};
+use baton_engine::execute::{Outcome, arity_error};
 use baton_engine::keyspace::Keyspace;
-use baton_engine::keyspace::waiting::Waiter;
 use baton_engine::random::Rng;
 use baton_engine::reply::Out;
 use baton_engine::settings::Settings;
 use baton_engine::slot::Slot;
 use smallvec::SmallVec;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio::sync::oneshot;
@@ -36,6 +37,9 @@ pub struct Call<'n, 'b> {
     /// The slot of its keys.
     pub slot: Slot,
 }
+
+/// By core, the places of its commands in the batch.
+type Groups = SmallVec<[Vec<u32>; 8]>;
 
 /// Replies of a group, one after the other, and where each ends.
 #[derive(Debug, Default)]
@@ -94,12 +98,10 @@ impl Node {
         let Some(mut state) = self.baton(core).try_take() else { return 0 };
         state.book.borrowed += u64::from(core != home);
         let mut replies = Out::with_buffer(std::mem::take(out), who.resp3);
-        let mut deferred = Vec::new();
-        let done =
-            run_group(self, &mut state, core, who, calls.iter().copied(), &mut replies, None, &mut deferred);
+        let done = run_group(self, &mut state, core, who, calls.iter().copied(), &mut replies, None);
         drop(state);
         *out = replies.into_bytes();
-        blocked::serve_deferred(self, deferred);
+        self.settle();
         done
     }
 
@@ -117,9 +119,9 @@ impl Node {
         while !left.is_empty() {
             self.start_groups(who, home, calls, &left, &mut open);
             for sent in std::mem::take(&mut open.sent) {
-                // The sender is only dropped unused when the node goes down in the middle of a panic.
-                if let Ok(replies) = sent.reply.await {
-                    open.keep(&sent.places, replies);
+                match sent.reply.await {
+                    Ok(replies) => open.keep(&sent.places, replies),
+                    Err(_) => open.give_up(who, &sent.places),
                 }
             }
             left.retain(|place| open.spans[*place as usize].is_none());
@@ -137,11 +139,7 @@ impl Node {
         left: &[u32],
         open: &mut Open,
     ) {
-        let mut groups: SmallVec<[Vec<u32>; 8]> = SmallVec::new();
-        groups.resize_with(self.cores(), Vec::new);
-        for place in left {
-            groups[self.slots.owner(calls[*place as usize].slot)].push(*place);
-        }
+        let mut groups = self.group(calls, left);
         // The own core first: its baton is the most likely to be free, and the others may become free meanwhile.
         for core in (home..self.cores()).chain(0..home.min(self.cores())) {
             let places = std::mem::take(&mut groups[core]);
@@ -157,13 +155,32 @@ impl Node {
             state.book.borrowed += if core == home { 0 } else { places.len() as u64 };
             let mut replies = Out::new(who.resp3);
             let mut ends = Vec::with_capacity(places.len());
-            let mut deferred = Vec::new();
-            let ends_here = Some(&mut ends);
-            run_group(self, &mut state, core, who, of_group, &mut replies, ends_here, &mut deferred);
+            run_group(self, &mut state, core, who, of_group, &mut replies, Some(&mut ends));
             drop(state);
-            blocked::serve_deferred(self, deferred);
             open.keep(&places, Replies { bytes: replies.into_bytes(), ends });
         }
+        self.settle();
+    }
+
+    /// The commands of each core. All commands of one slot are in one group even when the slot moves at this very
+    /// moment: in two groups they could be run in the wrong order.
+    fn group(&self, calls: &[Call<'_, '_>], left: &[u32]) -> Groups {
+        let moves = self.slots.moves();
+        let groups = self.group_by(calls, left, |slot| self.slots.owner(slot));
+        if self.slots.was_still(moves) {
+            return groups;
+        }
+        let mut owners = BTreeMap::new();
+        self.group_by(calls, left, |slot| *owners.entry(slot).or_insert_with(|| self.slots.owner(slot)))
+    }
+
+    fn group_by(&self, calls: &[Call<'_, '_>], left: &[u32], mut owner: impl FnMut(Slot) -> usize) -> Groups {
+        let mut groups = Groups::new();
+        groups.resize_with(self.cores(), Vec::new);
+        for place in left {
+            groups[owner(calls[*place as usize].slot)].push(*place);
+        }
+        groups
     }
 
     /// Copies a group and leaves it in the inbox of its core.
@@ -196,16 +213,10 @@ impl Node {
             });
             state.book.inbox += owned.len() as u64;
             let mut replies = Out::new(who.resp3);
-            let (mut reply_ends, mut deferred) = (Vec::with_capacity(owned.len()), Vec::new());
-            let ends_here = Some(&mut reply_ends);
-            run_group(&node, state, core, &who, calls, &mut replies, ends_here, &mut deferred);
+            let mut reply_ends = Vec::with_capacity(owned.len());
+            run_group(&node, state, core, &who, calls, &mut replies, Some(&mut reply_ends));
             // The asker may be gone; its commands have been run all the same.
             drop(done.send(Replies { bytes: replies.into_bytes(), ends: reply_ends }));
-            if !deferred.is_empty() {
-                // Their cores must not be taken while this baton is held.
-                let node = node.clone();
-                std::thread::spawn(move || blocked::serve_deferred(&node, deferred));
-            }
         }));
         reply
     }
@@ -222,11 +233,23 @@ impl Open {
         }
         self.buffers.push(replies.bytes);
     }
+
+    /// The group broke down outside of its commands: how many of them were run nobody knows.
+    #[cold]
+    fn give_up(&mut self, who: &Who, places: &[u32]) {
+        who.identity.broken();
+        let mut error = Out::new(who.resp3);
+        caught::write_error(&mut error);
+        let bytes = error.into_bytes();
+        places.iter().for_each(|place| {
+            self.spans[*place as usize] = Some((self.buffers.len() as u32, 0, bytes.len()));
+        });
+        self.buffers.push(bytes);
+    }
 }
 
 /// Runs the commands of a group on the core that owns their slots. Stops before a command whose slot has moved away;
 /// returns how many were run. `ends` receives where each reply ends in `out`.
-#[allow(clippy::too_many_arguments, reason = "the parts of a run, which live in different owners")]
 fn run_group<'n, 'b>(
     node: &Arc<Node>,
     state: &mut CoreState,
@@ -235,7 +258,6 @@ fn run_group<'n, 'b>(
     calls: impl Iterator<Item = Call<'n, 'b>>,
     out: &mut Out,
     mut ends: Option<&mut Vec<usize>>,
-    deferred: &mut Vec<Arc<Waiter>>,
 ) -> usize {
     let settings = node.settings();
     let now_ms = node.now_ms();
@@ -266,7 +288,7 @@ fn run_group<'n, 'b>(
             }
             clock = end;
             node.publish_events(&mut state.shard, &settings);
-            deferred.extend(blocked::serve_one(node, state, &settings, now_ms));
+            blocked::serve_one(node, state, &settings, now_ms);
             if let Some(ends) = &mut ends {
                 ends.push(out.len());
             }
@@ -301,7 +323,7 @@ fn prefetch(
 
 /// Runs one command; `None` when it was rejected before it ran.
 #[inline]
-#[allow(clippy::too_many_arguments, reason = "as above")]
+#[allow(clippy::too_many_arguments, reason = "the parts of a run, which live in different owners")]
 fn run_call(
     node: &Arc<Node>,
     state: &mut CoreState,
@@ -331,5 +353,5 @@ fn run_call(
     }
     let caller = Caller { may_block: false, no_touch: who.no_touch, id: who.id };
     let hasher = node.hasher();
-    Some(execute_fn(&mut Context { keyspace, out, settings, hasher, rng, caller }, run, args))
+    Some(execute_for(who, &mut Context { keyspace, out, settings, hasher, rng, caller }, run, args))
 }

@@ -1,16 +1,20 @@
 //! Blocked clients: serving those who wait for a key when it changes.
 //!
 //! A waiting command is served where the change happened, under the batons that are held there, before anybody
-//! else can see the key. Should it need a core that is not held (BLMOVE to a key elsewhere), it is run right after with
-//! all the batons it needs.
+//! else can see the key. Should it need a core that is not held (BLMOVE to a key elsewhere), it is deferred: whoever
+//! held the batons runs it right after, with all that it needs. Those behind it in the line wait until then.
+//!
+//! What is deferred lies in one queue of the node. Work can be deferred wherever a baton is let go (the work of its inbox
+//! may be anything), so everybody who has let go of the last baton calls [`Node::settle`]: nothing stays behind.
 
 use crate::baton::Holding;
+use crate::caught::execute_caught;
 use crate::held::Who;
 use crate::node::{CoreState, Cores, Node};
 use crate::registry::Registered;
 use baton_engine::command::{Begin, KeyFlag};
 use baton_engine::context::{Caller, Context};
-use baton_engine::execute::{Outcome, execute_fn};
+use baton_engine::execute::Outcome;
 use baton_engine::keyspace::shard::ReadyKey;
 use baton_engine::keyspace::waiting::Waiter;
 use baton_engine::keyspace::{Keyspace, Shard, ShardList};
@@ -19,7 +23,6 @@ use baton_engine::reply::Out;
 use baton_engine::settings::Settings;
 use baton_engine::slot::Slot;
 use smallvec::SmallVec;
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -76,64 +79,53 @@ pub(crate) fn waiter(
     Some(Arc::new(Waiter::new(who.id, args, run, who.db, who.resp3, wants, keys, answer)))
 }
 
-/// Serves those who wait for keys that changed in the held states; returns those whose command needs more cores.
+/// What is left to do for a waiter under the batons of all its keys.
+#[derive(Debug)]
+pub(crate) enum Deferred {
+    /// Run it: it has been claimed, but its command needs a core that was not held.
+    Run(Arc<Waiter>),
+    /// It was served by somebody who did not hold all its keys: take it out of the other lines.
+    Leave(Arc<Waiter>),
+}
+
+/// Serves those who wait for keys that changed in the held states. The caller lets go and then settles.
 pub(crate) fn serve(
     node: &Arc<Node>,
     states: &mut [Holding<'_, CoreState>],
     settings: &Settings,
     now_ms: i64,
-) -> Vec<Arc<Waiter>> {
-    if states.iter().all(|state| state.shard.ready.is_empty()) {
-        return Vec::new();
+) {
+    if states.iter().any(|state| !state.shard.ready.is_empty()) {
+        serve_list(node, &mut Shards(states), settings, now_ms);
     }
-    serve_list(node, &mut Shards(states), settings, now_ms)
 }
 
 /// As [`serve`], for one state.
 #[inline]
-pub(crate) fn serve_one(
-    node: &Arc<Node>,
-    state: &mut CoreState,
-    settings: &Settings,
-    now_ms: i64,
-) -> Vec<Arc<Waiter>> {
-    if state.shard.ready.is_empty() {
-        return Vec::new();
+pub(crate) fn serve_one(node: &Arc<Node>, state: &mut CoreState, settings: &Settings, now_ms: i64) {
+    if !state.shard.ready.is_empty() {
+        serve_list(node, &mut Single(state), settings, now_ms);
     }
-    serve_list(node, &mut Single(state), settings, now_ms)
 }
 
 #[cold]
-fn serve_list(
-    node: &Arc<Node>,
-    list: &mut dyn ShardList,
-    settings: &Settings,
-    now_ms: i64,
-) -> Vec<Arc<Waiter>> {
-    let mut deferred = Vec::new();
+fn serve_list(node: &Arc<Node>, list: &mut dyn ShardList, settings: &Settings, now_ms: i64) {
     loop {
         let mut ready: SmallVec<[ReadyKey; 8]> = SmallVec::new();
         for at in 0..list.count() {
             ready.extend(std::mem::take(&mut list.get_mut(at).ready));
         }
         if ready.is_empty() {
-            return deferred;
+            return;
         }
         for key in ready {
-            serve_key(node, list, settings, now_ms, &key, &mut deferred);
+            serve_key(node, list, settings, now_ms, &key);
         }
     }
 }
 
 /// Serves the line of one key, first come first served, until the key gives no more.
-fn serve_key(
-    node: &Arc<Node>,
-    list: &mut dyn ShardList,
-    settings: &Settings,
-    now_ms: i64,
-    key: &ReadyKey,
-    deferred: &mut Vec<Arc<Waiter>>,
-) {
+fn serve_key(node: &Arc<Node>, list: &mut dyn ShardList, settings: &Settings, now_ms: i64, key: &ReadyKey) {
     let line: Vec<Arc<Waiter>> = {
         let keyspace = Keyspace::many(list, settings, key.key.0, now_ms);
         let waiting = keyspace.shard(key.slot).slot(key.slot).and_then(|data| data.waiting.as_ref());
@@ -147,27 +139,50 @@ fn serve_key(
             Some(_) => {}
         }
         if !waiter.claim() {
-            continue;
+            if waiter.is_done() {
+                continue;
+            }
+            // Served under other batons at this moment. Those behind it must not overtake it.
+            return waiter.pass();
         }
-        if !covers(node, list, &waiter) {
-            // Those behind it have to wait for it: serving it will call them.
-            deferred.push(waiter);
-            return;
+        match reach(node, list, &waiter) {
+            Reach::All => run_claimed(node, list, settings, now_ms, &waiter),
+            Reach::Sources => {
+                run_claimed(node, list, settings, now_ms, &waiter);
+                node.deferred.push(Deferred::Leave(waiter));
+            }
+            Reach::Targets => {
+                waiter.pass();
+                return node.deferred.push(Deferred::Run(waiter));
+            }
         }
-        run_claimed(node, list, settings, now_ms, &waiter);
     }
 }
 
-/// Whether every key of the waiter's command is in a held shard: those that it may write, those that it would rather
-/// take from, and those in whose lines it stands.
-fn covers(node: &Node, list: &dyn ShardList, waiter: &Waiter) -> bool {
+/// How much of what a waiter's command touches is held.
+enum Reach {
+    All,
+    /// All but some keys that it would take from: those are as if empty.
+    Sources,
+    /// Not the key that it writes to.
+    Targets,
+}
+
+fn reach(node: &Node, list: &dyn ShardList, waiter: &Waiter) -> Reach {
     let args: SmallVec<[&[u8]; 8]> = waiter.args.iter().map(|arg| &**arg).collect();
-    let Some(command) = args.first().and_then(|name| node.registry.find(name)) else { return true };
-    let positions = command.command.key_positions(&args).unwrap_or_default();
-    positions.iter().all(|(at, _)| {
-        let slot = Slot::of(args[*at]);
-        (0..list.count()).any(|n| list.get(n).owns(slot))
-    })
+    let Some(command) = args.first().and_then(|name| node.registry.find(name)) else { return Reach::All };
+    let mut reach = Reach::All;
+    for (at, spec) in command.command.key_positions(&args).unwrap_or_default() {
+        let slot = Slot::of(args[at]);
+        if (0..list.count()).any(|n| list.get(n).owns(slot)) {
+            continue;
+        }
+        if !spec.flags.contains(&KeyFlag::Delete) {
+            return Reach::Targets;
+        }
+        reach = Reach::Sources;
+    }
+    reach
 }
 
 /// Runs the command of a claimed waiter and answers it, or lets it wait on.
@@ -190,9 +205,10 @@ fn run_claimed(
         rng: Rng::seeded(seed),
         caller: Caller { may_block: true, no_touch: false, id: waiter.client_id },
     };
-    let outcome = execute_fn(&mut ctx, waiter.run, &args);
+    let outcome = execute_caught(&mut ctx, waiter.run, &args);
     waiter.spent_ns.fetch_add(node.now_ns().saturating_sub(start), Ordering::Relaxed);
-    if let Outcome::Blocked { .. } = outcome {
+    // A panic is an answer too: whoever waits must not wait for ever.
+    if let Ok(Outcome::Blocked { .. }) = outcome {
         waiter.release();
         return;
     }
@@ -204,25 +220,26 @@ fn run_claimed(
     (waiter.answer)(out.into_bytes());
 }
 
-/// Serves claimed waiters whose command needs more cores than were held, and whoever stands in line behind them. No
-/// baton may be held here.
-pub(crate) fn serve_deferred(node: &Arc<Node>, deferred: Vec<Arc<Waiter>>) {
-    let mut line = VecDeque::from(deferred);
-    while let Some(waiter) = line.pop_front() {
-        let cores = |node: &Node| cores_of(node, &waiter);
-        let mut held = node.hold(cores);
+/// Does what could not be done under the batons that were held before. No baton may be held here.
+#[cold]
+pub(crate) fn settle(node: &Arc<Node>) {
+    while let Some(deferred) = node.deferred.pop() {
+        let (Deferred::Run(waiter) | Deferred::Leave(waiter)) = &deferred;
+        let mut held = node.hold(|node| cores_of(node, waiter));
         let (settings, now_ms) = (node.settings().clone(), held.now_ms());
         held.with_list(|list| {
-            run_claimed(node, list, &settings, now_ms, &waiter);
-            for key in &waiter.keys {
-                let (slot, key) = (Slot::of(key), (waiter.db, key.clone()));
-                Keyspace::many(list, &settings, waiter.db, now_ms)
-                    .shard_mut(slot)
-                    .ready
-                    .push(ReadyKey { slot, key });
+            if let Deferred::Run(waiter) = &deferred {
+                run_claimed(node, list, &settings, now_ms, waiter);
             }
-            line.extend(serve_list(node, list, &settings, now_ms));
+            let mut keyspace = Keyspace::many(list, &settings, waiter.db, now_ms);
+            if waiter.is_done() {
+                keyspace.stop_waiting(waiter);
+            }
+            if waiter.was_passed() {
+                keyspace.look_again(waiter);
+            }
         });
+        held.let_go();
     }
 }
 

@@ -2,13 +2,14 @@
 
 use crate::baton::Holding;
 use crate::blocked::{self, Shards};
+use crate::caught::execute_for;
 use crate::node::{CoreState, Cores, Node};
 use crate::registry::Registered;
 use crate::slowlog::Noted;
 use baton_engine::command::Flag;
 use baton_engine::context::{Caller, Context};
 use baton_engine::error::CommandError;
-use baton_engine::execute::{Outcome, arity_error, execute_fn};
+use baton_engine::execute::{Outcome, arity_error};
 use baton_engine::keyspace::waiting::Waiter;
 use baton_engine::keyspace::{Keyspace, ShardList};
 use baton_engine::random::Rng;
@@ -24,6 +25,8 @@ pub trait Identity: Send + Sync {
     fn address(&self) -> String;
     /// Its name.
     fn name(&self) -> String;
+    /// One of its commands panicked. Called under the batons of the command: must not block.
+    fn broken(&self) {}
 }
 
 /// The state of a client that its commands depend on.
@@ -81,6 +84,8 @@ pub struct Held<'n> {
     now_ms: i64,
     /// Memory has been looked at already.
     memory_granted: bool,
+    /// What is deferred is done by somebody else.
+    leaves_deferred: bool,
 }
 
 impl<'n> Held<'n> {
@@ -90,7 +95,15 @@ impl<'n> Held<'n> {
         states: SmallVec<[Holding<'n, CoreState>; 8]>,
     ) -> Self {
         let settings = node.settings().clone();
-        Self { node, cores, states, settings, now_ms: node.now_ms(), memory_granted: false }
+        Self {
+            node,
+            cores,
+            states,
+            settings,
+            now_ms: node.now_ms(),
+            memory_granted: false,
+            leaves_deferred: false,
+        }
     }
 
     /// The node.
@@ -171,7 +184,7 @@ impl<'n> Held<'n> {
         keyspace.set_no_touch(who.no_touch);
         let (hasher, rng) = (node.hasher(), Rng::seeded(seed));
         let mut ctx = Context { keyspace, out: &mut *out, settings: &settings, hasher, rng, caller };
-        let outcome = execute_fn(&mut ctx, run, args);
+        let outcome = execute_for(who, &mut ctx, run, args);
         if outcome == Outcome::Refused {
             let reply = &out.as_bytes()[written..];
             self.states[0].book.note_error(reply);
@@ -211,12 +224,22 @@ impl<'n> Held<'n> {
         Some(Blocked { waiter, until_ms })
     }
 
-    /// Serves whoever waits for the keys that changed. Call it when a command or a whole transaction is over.
-    pub fn finish(mut self) {
-        let deferred = blocked::serve(self.node, &mut self.states, &self.settings, self.now_ms);
-        let node = self.node;
-        drop(self);
-        blocked::serve_deferred(node, deferred);
+    /// Lets the batons go, after serving whoever waits for a key that changed. Dropping does the same.
+    pub fn finish(self) {}
+
+    /// As [`finish`](Self::finish), but leaves what needs other batons to the caller.
+    pub(crate) fn let_go(mut self) {
+        self.leaves_deferred = true;
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        blocked::serve(self.node, &mut self.states, &self.settings, self.now_ms);
+        self.states.clear();
+        if !self.leaves_deferred {
+            self.node.settle();
+        }
     }
 }
 

@@ -7,6 +7,7 @@
 //! | `batch`    | commands grouped by core and run                                          |
 //! | `held`     | several batons at once: commands over several cores, transactions         |
 //! | `blocked`  | serving those who wait for a key                                          |
+//! | `caught`   | commands that panic                                                       |
 //! | `slots`    | the slot map                                                              |
 //! | `pubsub`   | channels, patterns, keyspace notifications                                |
 //! | `janitor`  | frees what takes long to free                                             |
@@ -22,6 +23,7 @@ pub mod batch;
 mod baton;
 mod blocked;
 pub mod book;
+mod caught;
 pub mod held;
 pub mod janitor;
 pub mod latency;

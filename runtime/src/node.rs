@@ -1,6 +1,7 @@
 //! A node: its cores with their batons, and what all of them share.
 
 use crate::baton::{Baton, Holding};
+use crate::blocked::{self, Deferred};
 use crate::book::Book;
 use crate::held::Held;
 use crate::janitor::Janitor;
@@ -9,6 +10,7 @@ use crate::pubsub::PubSub;
 use crate::registry::{Registered, Registry};
 use crate::slots::SlotMap;
 use crate::slowlog::{Noted, SlowLog};
+use crate::sync::Queue;
 use arc_swap::ArcSwap;
 use baton_engine::command::Flag;
 use baton_engine::hash::Hasher;
@@ -54,6 +56,8 @@ pub struct NodeOptions {
 /// A node. Shared by all threads that serve it.
 pub struct Node {
     batons: Vec<Baton<CoreState>>,
+    /// Waiters who need other batons than those under which they were found.
+    pub(crate) deferred: Queue<Deferred>,
     /// Who owns which slot.
     pub slots: SlotMap,
     /// Every command.
@@ -104,6 +108,7 @@ impl Node {
         let clock = quanta::Clock::new();
         Arc::new(Self {
             batons: (0..cores).map(core).collect(),
+            deferred: Queue::new(),
             slots,
             registry: options.registry,
             pubsub: PubSub::default(),
@@ -236,18 +241,30 @@ impl Node {
         if settings.maxmemory == 0 || self.used_memory() <= settings.maxmemory {
             return false;
         }
-        self.over_limit(&mut self.baton(0).take(), &settings, 0)
+        let over = self.over_limit(&mut self.baton(0).take(), &settings, 0);
+        self.settle();
+        over
     }
 
-    /// Takes the batons of the cores that `wanted` names, in ascending order, and makes sure that no slot moved
-    /// between the question and the taking.
+    /// Does what others left behind when they let go of a baton. No baton may be held here.
+    #[inline]
+    pub(crate) fn settle(self: &Arc<Self>) {
+        if !self.deferred.is_empty() {
+            blocked::settle(self);
+        }
+    }
+
+    /// Takes the batons of the cores that `wanted` names, which must be in ascending order, and makes sure that it
+    /// still names them once they are held. From then on that cannot change: a slot moves only under the batons
+    /// of both its cores.
     pub fn hold(self: &Arc<Self>, wanted: impl Fn(&Self) -> Cores) -> Held<'_> {
         loop {
             let moves = self.slots.moves();
             let cores = wanted(self);
+            debug_assert!(cores.is_sorted_by(|a, b| a < b), "a core that is taken twice waits for itself");
             let states: SmallVec<[Holding<'_, CoreState>; 8]> =
                 cores.iter().map(|core| self.baton(*core).take()).collect();
-            if self.slots.moves() == moves {
+            if self.slots.moves() == moves || wanted(self) == cores {
                 return Held::new(self, cores, states);
             }
         }
@@ -362,6 +379,8 @@ impl Node {
         let settings = self.settings();
         let step = expire::step(&mut Keyspace::one(&mut state.shard, &settings, 0, self.now_ms()), budget);
         self.publish_events(&mut state.shard, &settings);
+        drop(state);
+        self.settle();
         !step.done
     }
 }

@@ -1,7 +1,7 @@
 //! The slot map: which core owns which slot. Read without a lock, changed only by who holds both batons.
 
 use baton_engine::slot::{SLOTS, Slot};
-use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering, fence};
 
 /// Owner of every slot.
 ///
@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 #[derive(Debug)]
 pub struct SlotMap {
     owners: Vec<AtomicU16>,
+    /// Moves that have begun, and those that are over.
+    begun: AtomicU64,
     moves: AtomicU64,
 }
 
@@ -17,7 +19,7 @@ impl SlotMap {
     /// Slots in equal contiguous parts over `cores`.
     pub fn even(cores: usize) -> Self {
         let owners = (0..SLOTS).map(|slot| AtomicU16::new((slot * cores / SLOTS) as u16)).collect();
-        Self { owners, moves: AtomicU64::new(0) }
+        Self { owners, begun: AtomicU64::new(0), moves: AtomicU64::new(0) }
     }
 
     /// The core that owns a slot.
@@ -31,8 +33,16 @@ impl SlotMap {
         self.moves.load(Ordering::Acquire)
     }
 
+    /// Whether all that was read of the map since [`moves`](Self::moves) gave this number was true at one moment.
+    pub fn was_still(&self, moves: u64) -> bool {
+        fence(Ordering::Acquire);
+        self.begun.load(Ordering::Relaxed) == moves
+    }
+
     /// Names a new owner; the caller holds both batons.
     pub(crate) fn set_owner(&self, slot: Slot, core: usize) {
+        self.begun.fetch_add(1, Ordering::Relaxed);
+        // Whoever sees the new owner sees that the move has begun: the store releases what comes before it.
         self.owners[slot.index()].store(core as u16, Ordering::Release);
         self.moves.fetch_add(1, Ordering::AcqRel);
     }

@@ -655,7 +655,19 @@ impl<'a> Keyspace<'a> {
         }
     }
 
-    /// Takes a command out of the lines of its keys.
+    /// Has the lines of a command's keys looked at once more.
+    pub fn look_again(&mut self, waiter: &Waiter) {
+        for key in &waiter.keys {
+            let (slot, name) = (self.slot(key), (waiter.db, key.clone()));
+            let shard = self.shard_mut(slot);
+            let waiting = shard.slot(slot).and_then(|data| data.waiting.as_ref());
+            if waiting.is_some_and(|waiting| waiting.blocked.contains_key(&name)) {
+                shard.ready.push(ReadyKey { slot, key: name });
+            }
+        }
+    }
+
+    /// Takes a command out of the lines of its keys, as far as their shards are held.
     pub fn stop_waiting(&mut self, waiter: &Arc<Waiter>) {
         for key in &waiter.keys {
             let slot = self.slot(key);

@@ -60,6 +60,8 @@ pub struct Waiter {
     /// How long the command has run for it, in nanoseconds; the wait not included.
     pub spent_ns: AtomicU64,
     state: AtomicU8,
+    /// Somebody who came to serve it found it being served.
+    passed: AtomicBool,
 }
 
 impl Waiter {
@@ -76,8 +78,8 @@ impl Waiter {
         answer: Box<dyn Fn(Vec<u8>) + Send + Sync>,
     ) -> Self {
         let state = AtomicU8::new(State::Waiting as u8);
-        let spent_ns = AtomicU64::new(0);
-        Self { client_id, args, run, db, resp3, wants, keys, answer, spent_ns, state }
+        let (spent_ns, passed) = (AtomicU64::new(0), AtomicBool::new(false));
+        Self { client_id, args, run, db, resp3, wants, keys, answer, spent_ns, state, passed }
     }
 
     /// Takes the right to run it; false when somebody else has it or it is done.
@@ -93,6 +95,17 @@ impl Waiter {
     /// Ends the wait from outside (time over, CLIENT UNBLOCK, client gone); false when it is being served.
     pub fn cancel(&self) -> bool {
         self.change(State::Waiting, State::Done) || self.is_done()
+    }
+
+    /// Notes that a line could not be served because this one in it is being served under other batons: whoever does
+    /// that has to look at the lines of all its keys afterwards.
+    pub fn pass(&self) {
+        self.passed.store(true, Ordering::Release);
+    }
+
+    /// Whether that happened since the last question.
+    pub fn was_passed(&self) -> bool {
+        self.passed.swap(false, Ordering::AcqRel)
     }
 
     /// It has been served.
