@@ -270,6 +270,16 @@ impl Identity for Client {
     fn name(&self) -> String {
         String::from_utf8_lossy(&self.names.lock().name).into_owned()
     }
+
+    fn broken(&self) {
+        crate::log!(
+            crate::logging::Level::Warning,
+            "A command of client id={} addr={} panicked: please report this. The client is disconnected.",
+            self.id,
+            self.address
+        );
+        self.end(End::AfterReply);
+    }
 }
 
 impl Subscriber for Client {
