@@ -1,0 +1,185 @@
+"""Real work through redis-py: redis_py.py <port> <RESP version>. Prints `all well` or fails."""
+
+import sys
+import threading
+import time
+
+import redis
+
+PORT, PROTOCOL = int(sys.argv[1]), int(sys.argv[2])
+
+
+def connect(**options):
+    options.setdefault("decode_responses", True)
+    return redis.Redis(port=PORT, protocol=PROTOCOL, socket_timeout=10, **options)
+
+
+def strings(r):
+    assert r.set("s", "v", ex=100) and r.get("s") == "v" and 0 < r.ttl("s") <= 100
+    assert r.set("s", "w", nx=True) is None
+    assert r.set("s", "w", xx=True, get=True) == "v"
+    assert r.incrby("n", 5) == 5 and r.incrbyfloat("n", 0.5) == 5.5
+    assert r.mset({"a": 1, "b": 2}) and r.mget("a", "b", "nothing") == ["1", "2", None]
+    assert r.append("s", "xyz") == 4 and r.getrange("s", 1, 2) == "xy" and r.strlen("s") == 4
+    assert r.getdel("s") == "wxyz" and not r.exists("s")
+    assert r.setbit("bits", 7, 1) == 0 and r.bitcount("bits") == 1
+    assert r.pfadd("hll", *range(100)) == 1 and 95 <= r.pfcount("hll") <= 105
+    binary = connect(decode_responses=False)
+    value = bytes(range(256)) * 5000
+    assert binary.set(b"\x00\xff\r\n", value) and binary.get(b"\x00\xff\r\n") == value
+
+
+def errors(r):
+    r.set("text", "abc")
+    for wrong in (lambda: r.incr("text"), lambda: r.lpush("text", 1), lambda: r.execute_command("NOSUCH")):
+        try:
+            wrong()
+        except redis.ResponseError:
+            continue
+        raise AssertionError("no error")
+
+
+def pipelines(r):
+    with r.pipeline(transaction=False) as p:
+        for n in range(5000):
+            p.set(f"p:{n}", n)
+        for n in range(5000):
+            p.get(f"p:{n}")
+        replies = p.execute()
+    assert replies[:5000] == [True] * 5000 and replies[5000:] == [str(n) for n in range(5000)]
+
+
+def transactions(r):
+    with r.pipeline() as p:
+        p.set("t", 1).incr("t").lpush("t", "wrong").get("t")
+        replies = p.execute(raise_on_error=False)
+    assert replies[:2] == [True, 2] and isinstance(replies[2], redis.ResponseError) and replies[3] == "2"
+    other = connect()
+    with r.pipeline() as p:
+        p.watch("t")
+        other.set("t", "changed")
+        p.multi()
+        p.set("t", "mine")
+        try:
+            p.execute()
+        except redis.WatchError:
+            pass
+        else:
+            raise AssertionError("a watched key changed unnoticed")
+    assert r.get("t") == "changed"
+
+    def double(p):
+        value = int(p.get("count"))
+        p.multi()
+        p.set("count", value * 2)
+
+    r.set("count", 21)
+    assert r.transaction(double, "count") == [True] and r.get("count") == "42"
+
+
+def lists(r):
+    assert r.rpush("l", *range(1000)) == 1000 and r.lrange("l", 0, 2) == ["0", "1", "2"]
+    assert r.linsert("l", "before", "1", "x") == 1001 and r.lpos("l", "x") == 1
+    assert r.lmove("l", "m", "LEFT", "RIGHT") == "0" and r.lpop("m") == "0"
+    assert r.ltrim("l", 0, 9) and r.llen("l") == 10 and r.lmpop(2, "no", "l", direction="LEFT", count=2) == ["l", ["x", "1"]]
+
+
+def sets(r):
+    assert r.sadd("s1", *"abcd") == 4 and r.sadd("s2", *"cdef") == 4
+    assert r.sinter("s1", "s2") == {"c", "d"} and r.sunion("s1", "s2") == set("abcdef")
+    assert r.sdiff("s1", "s2") == {"a", "b"} and r.sintercard(2, ["s1", "s2"]) == 2
+    assert r.smismember("s1", ["a", "z"]) == [1, 0] and r.spop("s1") in "abcd" and r.scard("s1") == 3
+
+
+def hashes(r):
+    assert r.hset("h", mapping={"a": 1, "b": 2}) == 2 and r.hgetall("h") == {"a": "1", "b": "2"}
+    assert r.hincrby("h", "a", 4) == 5 and r.hmget("h", ["a", "z"]) == ["5", None] and r.hdel("h", "a") == 1
+    assert r.hexpire("h", 100, "b") == [1] and 0 < r.httl("h", "b")[0] <= 100 and r.hpersist("h", "b") == [1]
+
+
+def sorted_sets(r):
+    assert r.zadd("z", {"a": 1, "b": 2.5, "c": 3}) == 3 and r.zscore("z", "b") == 2.5
+    assert [tuple(p) for p in r.zrange("z", 0, -1, withscores=True)] == [("a", 1.0), ("b", 2.5), ("c", 3.0)]
+    assert r.zrange("z", "(1", "+inf", byscore=True) == ["b", "c"] and r.zrank("z", "c") == 2
+    assert r.zincrby("z", 10, "a") == 11.0 and r.zrevrange("z", 0, 0) == ["a"]
+    assert r.zunionstore("u", ["z", "z"], aggregate="SUM") == 3 and r.zscore("u", "c") == 6.0
+    assert r.geoadd("geo", (13.361389, 38.115556, "Palermo", 15.087269, 37.502669, "Catania")) == 2
+    assert 166 < r.geodist("geo", "Palermo", "Catania", unit="km") < 167
+    assert r.geosearch("geo", longitude=15, latitude=37, radius=100, unit="km") == ["Catania"]
+
+
+def scans(r):
+    r.flushdb()
+    with r.pipeline(transaction=False) as p:
+        for n in range(3000):
+            p.set(f"k:{n}", n).sadd("big-set", n).hset("big-hash", n, n).zadd("big-zset", {n: n})
+        p.execute()
+    assert len(set(r.scan_iter(count=100))) == 3003
+    assert len(set(r.scan_iter(match="k:1*"))) == 1111
+    assert set(r.scan_iter(_type="hash")) == {"big-hash"}
+    assert len(set(r.sscan_iter("big-set"))) == 3000
+    assert len(dict(r.hscan_iter("big-hash"))) == 3000
+    assert len(dict(r.zscan_iter("big-zset"))) == 3000
+    assert r.dbsize() == 3003 and len(r.keys("k:*")) == 3000
+
+
+def blocking(r):
+    def later():
+        time.sleep(0.2)
+        other = connect()
+        other.rpush("queue", "job")
+        other.zadd("prio", {"urgent": 1})
+
+    thread = threading.Thread(target=later)
+    thread.start()
+    assert list(r.blpop(["nothing", "queue"], timeout=5)) == ["queue", "job"]
+    assert [str(part) for part in r.bzpopmin("prio", timeout=5)[:2]] == ["prio", "urgent"]
+    thread.join()
+    started = time.monotonic()
+    assert r.blpop("nothing", timeout=0.3) is None and 0.25 < time.monotonic() - started < 3
+
+
+def publish_subscribe(r):
+    with r.pubsub() as p:
+        p.subscribe("news")
+        p.psubscribe("n?ws*")
+        kinds = [p.get_message(timeout=5)["type"] for _ in range(2)]
+        assert kinds == ["subscribe", "psubscribe"]
+        assert r.publish("news", "hello") == 2
+        got = [p.get_message(timeout=5) for _ in range(2)]
+        assert {m["type"] for m in got} == {"message", "pmessage"} and all(m["data"] == "hello" for m in got)
+        assert r.pubsub_numsub("news") == [("news", 1)] and r.pubsub_numpat() == 1
+        r.config_set("notify-keyspace-events", "KEA")
+        p.psubscribe("__keyevent@*__:expired")
+        assert p.get_message(timeout=5)["type"] == "psubscribe"
+        r.set("soon", 1, px=50)
+        assert p.get_message(timeout=5)["data"] == "soon"
+        r.config_set("notify-keyspace-events", "")
+
+
+def server(r):
+    info = r.info()
+    assert info["redis_version"] and info["tcp_port"] == PORT and r.ping() and r.echo("x") == "x"
+    assert r.client_setname("tester") and r.client_getname() == "tester"
+    assert any(c["name"] == "tester" for c in r.client_list())
+    assert r.config_get("maxmemory*")["maxmemory"] == "0" and r.command_count() > 200
+    assert r.object("encoding", "big-hash") == "hashtable" and r.memory_usage("big-hash") > 1000
+    assert r.time()[0] > 1_600_000_000 and isinstance(r.slowlog_get(), list)
+
+
+def main():
+    r = connect()
+    r.flushall()
+    if PROTOCOL == 3:
+        assert r.execute_command("HELLO")["proto"] == 3
+    for part in (strings, errors, pipelines, transactions, lists, sets, hashes, sorted_sets, scans, blocking,
+                 publish_subscribe, server):
+        try:
+            part(r)
+        except BaseException:
+            print(f"in {part.__name__}:", file=sys.stderr)
+            raise
+    print("all well")
+
+
+main()
