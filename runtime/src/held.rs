@@ -235,7 +235,8 @@ impl<'n> Held<'n> {
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        blocked::serve(self.node, &mut self.states, &self.settings, self.now_ms);
+        // What was done took its time: a key that has expired meanwhile serves nobody.
+        blocked::serve(self.node, &mut self.states, &self.settings, self.node.now_ms());
         self.states.clear();
         if !self.leaves_deferred {
             self.node.settle();

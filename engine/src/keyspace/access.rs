@@ -2,7 +2,7 @@
 
 use super::entry::Entry;
 use super::notify::{Class, Event};
-use super::shard::{ReadyKey, Shard};
+use super::shard::{ReadyKey, Shard, Volatile};
 use super::value::{KeyType, StrRef, Value, ValueMut, ValueRef};
 use super::waiting::{Waiter, Waiting, WatchFlag};
 use crate::error::CommandError;
@@ -430,7 +430,8 @@ impl<'a> Keyspace<'a> {
                 entry.set_clock(clock);
                 if at != old {
                     entry.set_expiry(at);
-                    self.note_volatile(key, old.is_some(), at.is_some(), at.unwrap_or(i64::MAX));
+                    let of = |expiry: Option<i64>| Volatile { key: expiry.is_some(), fields: false };
+                    self.note_volatile(key, of(old), of(at), at.unwrap_or(i64::MAX));
                 }
                 return;
             }
@@ -493,9 +494,9 @@ impl<'a> Keyspace<'a> {
     pub fn set_expiry(&mut self, key: &[u8], expiry: Option<i64>) -> bool {
         let found = self.find(key);
         let Some(entry) = found.and_then(|found| self.at_mut(found)) else { return false };
-        let before = is_volatile(entry);
+        let before = volatile(entry);
         entry.set_expiry(expiry);
-        let (after, due) = (is_volatile(entry), due_of(entry));
+        let (after, due) = (volatile(entry), due_of(entry));
         self.note_volatile(key, before, after, due);
         true
     }
@@ -503,8 +504,8 @@ impl<'a> Keyspace<'a> {
     /// After a hash got or lost field expiries: `before` says whether it had any.
     pub fn hash_expiry_changed(&mut self, key: &[u8], before: bool) {
         let Some(entry) = self.peek_entry(key) else { return };
-        let (had, after, due) = (entry.expiry().is_some(), is_volatile(entry), due_of(entry));
-        self.note_volatile(key, had || before, after, due);
+        let (after, due) = (volatile(entry), due_of(entry));
+        self.note_volatile(key, Volatile { fields: before, ..after }, after, due);
     }
 
     /// Takes a key out with its value; `None` when there is none. Raises no event.
@@ -785,7 +786,7 @@ impl<'a> Keyspace<'a> {
     }
 
     /// Lets a key go when its time has come; true when it did.
-    pub(super) fn expire_if_due(&mut self, key: &[u8]) -> bool {
+    pub(crate) fn expire_if_due(&mut self, key: &[u8]) -> bool {
         self.stored_entry(key).is_some() && self.find(key).is_none()
     }
 
@@ -802,15 +803,15 @@ impl<'a> Keyspace<'a> {
 
     /// Puts an entry where `found` is, or adds it.
     fn put_entry(&mut self, key: &[u8], found: Option<Found>, entry: Entry) {
-        let (due, volatile) = (due_of(&entry), is_volatile(&entry));
+        let (due, after) = (due_of(&entry), volatile(&entry));
         let before = match found.and_then(|found| self.at_mut(found)) {
-            Some(place) => is_volatile(&std::mem::replace(place, entry)),
+            Some(place) => volatile(&std::mem::replace(place, entry)),
             None => {
                 self.add_entry(key, entry);
-                false
+                Volatile::default()
             }
         };
-        self.note_volatile(key, before, volatile, due);
+        self.note_volatile(key, before, after, due);
     }
 
     /// The entry at a key, to change; notes no access.
@@ -839,23 +840,18 @@ impl<'a> Keyspace<'a> {
         let table = &mut shard.existing_slot_mut(slot)?.db_mut(physical).table;
         let entry = table.remove(hash, |other| other.key() == key, |other| hasher.hash(other.key()))?;
         shard.count_keys(physical, -1);
-        self.note_volatile(key, is_volatile(&entry), false, i64::MAX);
+        self.note_volatile(key, volatile(&entry), Volatile::default(), i64::MAX);
         Some(entry)
     }
 
-    fn note_volatile(&mut self, key: &[u8], before: bool, after: bool, due: i64) {
-        if !before && !after {
+    fn note_volatile(&mut self, key: &[u8], before: Volatile, after: Volatile, due: i64) {
+        if !before.any() && !after.any() {
             return;
         }
         let (slot, db) = (self.slot(key), self.db);
         let shard = self.shard_mut(slot);
         let physical = shard.physical(db);
-        if before {
-            shard.count_volatile(slot, physical, -1, due);
-        }
-        if after {
-            shard.count_volatile(slot, physical, 1, due);
-        }
+        shard.count_volatile(slot, physical, before, after, due);
     }
 
     pub(super) fn fresh_clock(&self) -> u32 {
@@ -867,9 +863,10 @@ fn owner(shards: &dyn ShardList, slot: Slot) -> usize {
     (0..shards.count()).find(|at| shards.get(*at).owns(slot)).unwrap_or_default()
 }
 
-/// Whether the active expiry has to know this entry: it expires, or fields in it do.
-pub(super) fn is_volatile(entry: &Entry) -> bool {
-    entry.expiry().is_some() || matches!(entry.value(), ValueRef::Hash(hash) if hash.volatile_fields() > 0)
+/// What of this entry the active expiry has to know.
+pub(super) fn volatile(entry: &Entry) -> Volatile {
+    let fields = matches!(entry.value(), ValueRef::Hash(hash) if hash.volatile_fields() > 0);
+    Volatile { key: entry.expiry().is_some(), fields }
 }
 
 /// When the active expiry has to look at this entry first.

@@ -137,7 +137,7 @@ impl Pool {
         let mut rng = Rng::seeded(shard.rng.next_u64());
         for db in 0..shard.databases() {
             let counts = shard.counts(db);
-            if if policy.volatile_only() { counts.volatile } else { counts.keys } == 0 {
+            if if policy.volatile_only() { counts.expires } else { counts.keys } == 0 {
                 continue;
             }
             for _ in 0..settings.maxmemory_samples.max(1) {
@@ -197,7 +197,7 @@ fn sample<'a>(shard: &'a Shard, db: usize, volatile_only: bool, rng: &mut Rng) -
         else {
             continue;
         };
-        if found.table.is_empty() || volatile_only && found.volatile == 0 {
+        if found.table.is_empty() || volatile_only && found.expires == 0 {
             continue;
         }
         // A slot with few volatile keys is left for the next one soon, but each slot gets its chance.
@@ -222,8 +222,7 @@ fn search(shard: &Shard, db: usize, from: u64) -> (Option<&Entry>, u64) {
     // The slot where it starts comes up twice: from its middle on, and last from its begin.
     for step in 0..=SLOTS {
         let at = (start + step) % SLOTS;
-        let found =
-            Slot::new(at).and_then(|slot| shard.slot(slot)?.db(physical)).filter(|db| db.volatile > 0);
+        let found = Slot::new(at).and_then(|slot| shard.slot(slot)?.db(physical)).filter(|db| db.expires > 0);
         while let Some(db) = found {
             let mut met = None;
             order = db.table.scan(
@@ -349,7 +348,8 @@ mod tests {
             assert!(with(&mut bench, |keyspace| evict_one(keyspace, &mut pool, &settings)));
         }
         assert!(!with(&mut bench, |keyspace| evict_one(keyspace, &mut pool, &settings)));
-        assert_eq!(bench.shard.counts(0), crate::keyspace::Counts { keys: 50, volatile: 0 });
+        let counts = bench.shard.counts(0);
+        assert_eq!((counts.keys, counts.volatile, counts.expires), (50, 0, 0));
     }
 
     #[test]

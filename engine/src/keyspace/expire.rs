@@ -7,7 +7,7 @@
 //! A step looks at no more entries than it may, and the next one goes on in the middle of a slot, however many
 //! keys a slot has.
 
-use super::access::{Keyspace, due_of, is_volatile};
+use super::access::{Keyspace, due_of, volatile};
 use super::notify::Class;
 use super::shard::{Inside, Walk};
 use crate::slot::Slot;
@@ -113,7 +113,7 @@ fn sweep(keyspace: &mut Keyspace<'_>, slot: Slot, budget: usize) -> Looked {
         |entry| hasher.hash(entry.key()),
         |entry| {
             looked.entries += 1;
-            if !is_volatile(entry) {
+            if !volatile(entry).any() {
                 return;
             }
             inside.volatile += 1;
@@ -157,7 +157,7 @@ pub fn expire_fields(keyspace: &mut Keyspace<'_>, key: &[u8]) {
     let hasher = keyspace.shard(slot).hasher().clone();
     let mut gone: Vec<Vec<u8>> = Vec::new();
     let Some(entry) = keyspace.entry_mut(key) else { return };
-    let before = is_volatile(entry);
+    let before = volatile(entry).fields;
     match entry.value_mut_of_collection() {
         Some(ValueMut::Hash(hash)) => {
             hash.expire_due(now_ms, FIELDS_MAX, &hasher, |field| gone.push(field.to_vec()));

@@ -17,6 +17,10 @@ pub struct Db {
     pub table: SplitTable<Entry>,
     /// How many of them expire, or have fields that do.
     pub volatile: usize,
+    /// How many of them expire as a whole.
+    pub expires: usize,
+    /// How many of them have fields that expire.
+    with_fields: usize,
     /// The active expiry need not look here before this time.
     pub due_ms: i64,
 }
@@ -61,8 +65,28 @@ impl SlotData {
 pub struct Counts {
     /// All keys.
     pub keys: usize,
-    /// Keys that expire.
+    /// Keys that expire, or have fields that do: those that the active expiry has to know.
     pub volatile: usize,
+    /// Keys that expire as a whole.
+    pub expires: usize,
+    /// Hashes with fields that expire.
+    pub with_fields: usize,
+}
+
+/// What of an entry expires.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Volatile {
+    /// The key with all it holds.
+    pub key: bool,
+    /// Fields of its hash.
+    pub fields: bool,
+}
+
+impl Volatile {
+    /// Whether anything does.
+    pub fn any(self) -> bool {
+        self.key || self.fields
+    }
 }
 
 /// Counters that INFO adds up over the shards.
@@ -303,13 +327,27 @@ impl Shard {
         *count = count.wrapping_add_signed(keys);
     }
 
-    /// Notes that a key of this slot began (or ended) to be volatile.
-    pub fn count_volatile(&mut self, slot: Slot, physical: usize, change: isize, due_ms: i64) {
-        let count = &mut self.counts[physical].volatile;
-        *count = count.wrapping_add_signed(change);
+    /// Notes what of a key of this slot expired before and does now; nothing of a key that is not there.
+    pub fn count_volatile(
+        &mut self,
+        slot: Slot,
+        physical: usize,
+        before: Volatile,
+        after: Volatile,
+        due_ms: i64,
+    ) {
+        let moved = |count: &mut usize, before: bool, after: bool| {
+            *count = count.wrapping_add_signed(isize::from(after) - isize::from(before));
+        };
+        let counts = &mut self.counts[physical];
+        moved(&mut counts.volatile, before.any(), after.any());
+        moved(&mut counts.expires, before.key, after.key);
+        moved(&mut counts.with_fields, before.fields, after.fields);
         let db = self.slot_mut(slot).db_mut(physical);
-        db.volatile = db.volatile.wrapping_add_signed(change);
-        if change > 0 {
+        moved(&mut db.volatile, before.any(), after.any());
+        moved(&mut db.expires, before.key, after.key);
+        moved(&mut db.with_fields, before.fields, after.fields);
+        if after.any() {
             db.due_ms = if db.volatile == 1 { due_ms } else { db.due_ms.min(due_ms) };
             self.expire_walk.note(slot, physical, due_ms);
         }
@@ -327,6 +365,8 @@ impl Shard {
             if let Some(counts) = self.counts.get_mut(physical) {
                 change(&mut counts.keys, db.table.len());
                 change(&mut counts.volatile, db.volatile);
+                change(&mut counts.expires, db.expires);
+                change(&mut counts.with_fields, db.with_fields);
             }
         }
     }

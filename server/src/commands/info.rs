@@ -397,6 +397,7 @@ fn stats(facts: &Facts<'_>, out: &mut String) {
         "sync_partial_ok": 0,
         "sync_partial_err": 0,
         "expired_subkeys": stats.expired_fields,
+        "expired_fields": stats.expired_fields,
         "expired_keys": stats.expired,
         "expired_stale_perc": "0.00",
         "expired_time_cap_reached_count": 0,
@@ -538,9 +539,11 @@ fn keyspace(facts: &Facts<'_>, out: &mut String) {
         let of_db = |part: fn(&Counts) -> usize| -> usize {
             facts.counts.iter().filter_map(|core| core.get(db)).map(part).sum()
         };
-        let (keys, volatile) = (of_db(|counts| counts.keys), of_db(|counts| counts.volatile));
+        let keys = of_db(|counts| counts.keys);
         if keys > 0 {
-            let _ = write!(out, "db{db}:keys={keys},expires={volatile},avg_ttl=0\r\n");
+            let (expires, with_fields) = (of_db(|counts| counts.expires), of_db(|counts| counts.with_fields));
+            let _ = write!(out, "db{db}:keys={keys},expires={expires},avg_ttl=0");
+            let _ = write!(out, ",keys_with_volatile_items={with_fields}\r\n");
         }
     }
 }

@@ -150,7 +150,7 @@ fn htstats(ctx: &mut Context<'_>, args: Args<'_>) -> Result<Reply, CommandError>
         .ok_or(CommandError::text("ERR Out of range database"))?;
     let (mut buckets, mut parts, mut volatile) = (0, 0, 0);
     for shard in ctx.keyspace.shards() {
-        volatile += shard.counts(db).volatile;
+        volatile += shard.counts(db).expires;
         for slot in shard.owned_slots() {
             let Some(found) = shard.slot(slot).and_then(|data| data.db(shard.physical(db))) else { continue };
             if !found.table.is_empty() {

@@ -193,7 +193,10 @@ fn split_at_fields<'a>(args: &Args<'a>, from: usize) -> Result<(Args<'a>, &'a [&
 /// The fields of `key FIELDS numfields field ...`, where nothing else may stand.
 fn plain_fields<'a>(args: &Args<'a>, wrong_number: CommandError) -> Result<&'a [&'a [u8]], CommandError> {
     match args.all() {
-        [_, _, word, behind @ ..] if word.eq_ignore_ascii_case(b"FIELDS") => counted(behind, 1, wrong_number),
+        [_, _, word, behind @ ..] => {
+            let fields = counted(behind, 1, wrong_number)?;
+            if word.eq_ignore_ascii_case(b"FIELDS") { Ok(fields) } else { Err(CommandError::Syntax) }
+        }
         _ => Err(CommandError::Syntax),
     }
 }

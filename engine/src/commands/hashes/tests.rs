@@ -291,6 +291,8 @@ fn refusals() {
         ("HPERSIST h FIELDS 2 a", WRONG_NUMBER),
         ("HGETDEL h FIELDS 2 a", WRONG_NUMBER),
         ("HGETDEL h FIELDS 0 a", WRONG_NUMBER),
+        ("HGETDEL h a b c", "-ERR value is not an integer or out of range"),
+        ("HGETDEL h a 1 b", "-ERR syntax error"),
         ("HGETEX h FIELDS 2 a", WRONG_NUMBER),
         ("HGETEX h EX 1 PX 1 FIELDS 1 a", "-ERR syntax error"),
         ("HGETEX h EX 1 PERSIST FIELDS 1 a", "-ERR syntax error"),
@@ -518,18 +520,27 @@ fn the_active_expiry_knows_of_all_deadlines() {
     ] {
         let mut b = bench("HSET h a 1 b 1; HEXPIRE h 10 FIELDS 1 a");
         b.run(drop);
-        assert_eq!(b.shard.counts(0).volatile, 0, "after {drop}");
+        let counts = b.shard.counts(0);
+        assert_eq!((counts.volatile, counts.expires, counts.with_fields), (0, 0, 0), "after {drop}");
     }
     // A key that expires and whose fields expire is one volatile key.
     let mut b = bench("SET k v; HSETEX h EX 10 FIELDS 1 a 1");
     with(&mut b, |keyspace| keyspace.set_expiry(b"h", Some(START + 50_000)));
-    assert_eq!(b.shard.counts(0).volatile, 1);
+    let counts =
+        |b: &Bench| (b.shard.counts(0).volatile, b.shard.counts(0).expires, b.shard.counts(0).with_fields);
+    assert_eq!(counts(&b), (1, 1, 1));
     b.run("HPERSIST h FIELDS 1 a");
-    assert_eq!(b.shard.counts(0).volatile, 1);
+    assert_eq!(counts(&b), (1, 1, 0));
     b.run("HEXPIRE h 1 FIELDS 1 a");
+    assert_eq!(counts(&b), (1, 1, 1));
+    b.run("SET h x KEEPTTL");
+    assert_eq!(counts(&b), (1, 1, 0));
+    b.run("DEL h");
+    b.run("HSETEX h EX 1 FIELDS 1 a 1");
+    assert_eq!(counts(&b), (1, 0, 1));
     b.now_ms += 1_001;
     expire_all(&mut b);
-    assert_eq!((b.shard.counts(0).volatile, b.shard.counts(0).keys), (0, 1));
+    assert_eq!((counts(&b), b.shard.counts(0).keys), ((0, 0, 0), 1));
 }
 
 #[test]

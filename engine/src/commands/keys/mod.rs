@@ -549,7 +549,7 @@ fn randomkey(ctx: &mut Context<'_>, _: Args<'_>) -> Result<Reply, CommandError> 
             return Ok(Reply::Written);
         }
         let key: Box<[u8]> = entry.key().into();
-        ctx.keyspace.exists(&key);
+        ctx.keyspace.expire_if_due(&key);
     }
     // Nearly everything has expired: any key that has not will do.
     match walk::all(&ctx.keyspace, None).find(|entry| entry.expiry().is_none_or(|at| at > now_ms)) {
@@ -566,16 +566,22 @@ fn scan(ctx: &mut Context<'_>, mut args: Args<'_>) -> Result<Reply, CommandError
     let kind = options.kind.map(type_named).transpose()?;
     let now_ms = ctx.now_ms();
     let mut found: Vec<&[u8]> = Vec::with_capacity(options.count.min(1_024));
+    let mut due: Vec<Box<[u8]>> = Vec::new();
     let next = walk::step(&ctx.keyspace, cursor, options.count, |entry| {
-        let there = entry.expiry().is_none_or(|at| at > now_ms);
-        if there && kind.is_none_or(|kind| kind == Some(entry.value().kind())) && pattern.matches(entry.key())
-        {
-            found.push(entry.key());
+        if kind.is_some_and(|kind| kind != Some(entry.value().kind())) || !pattern.matches(entry.key()) {
+            return;
+        }
+        match entry.expiry() {
+            Some(at) if at <= now_ms => due.push(entry.key().into()),
+            _ => found.push(entry.key()),
         }
     });
     scan_options::write_head(ctx.out, next, found.len());
     for key in found {
         ctx.out.bulk(key);
+    }
+    for key in due {
+        ctx.keyspace.expire_if_due(&key);
     }
     Ok(Reply::Written)
 }
@@ -803,6 +809,24 @@ mod tests {
             let expected: BTreeSet<String> = found.iter().map(|s| (*s).to_owned()).collect();
             assert_eq!(listed(&bench.run(&format!("KEYS {pattern}"))), expected, "{pattern}");
         }
+    }
+
+    #[test]
+    fn a_scan_takes_the_expired_keys_that_it_asks_for() {
+        let mut bench = Bench::new();
+        for command in ["SET s v PX 1", "SET other v PX 1", "HSET h f v", "PEXPIRE h 1", "SET k v"] {
+            bench.run(command);
+        }
+        let (_, _) = (bench.effects(), bench.events());
+        bench.now_ms += 2;
+        assert_eq!(bench.run("SCAN 0 TYPE string MATCH s COUNT 100"), "[\"0\" []]");
+        assert_eq!(
+            (bench.effects(), bench.events()),
+            (vec!["0: UNLINK s".to_owned()], vec!["expired s".to_owned()])
+        );
+        assert_eq!(bench.shard.counts(0).keys, 3);
+        assert_eq!(bench.run("SCAN 0 COUNT 100"), "[\"0\" [\"k\"]]");
+        assert_eq!(bench.shard.counts(0).keys, 1);
     }
 
     #[test]

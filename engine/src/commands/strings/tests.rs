@@ -157,9 +157,9 @@ fn several_keys() {
     check("MSETEX 2 a 1 b 2 NX EX 10", "1");
     check("SET b 0; MSETEX 2 a 1 b 2 NX", "0");
     check("SET b 0; MSETEX 2 a 1 b 2 XX; MGET a b", "[nil \"0\"]");
-    check("MSETEX a 1 b 2", "-ERR invalid numkeys value");
-    check("MSETEX 0 b 2", "-ERR invalid numkeys value");
-    check("MSETEX 2147483648 b 2", "-ERR invalid numkeys value");
+    check("MSETEX a 1 b 2", "-ERR invalid numkeys value or out of range");
+    check("MSETEX 0 b 2", "-ERR invalid numkeys value or out of range");
+    check("MSETEX 2147483648 b 2", "-ERR invalid numkeys value or out of range");
     check("MSETEX 2147483647 b 2", "-ERR wrong number of key-value pairs");
     check("MSETEX 2 a 1 b", "-ERR wrong number of key-value pairs");
     for bad in ["NX XX", "EX 1 PX 1", "KEEPTTL EX 1", "GET", "IFEQ x", "foo"] {
