@@ -532,7 +532,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             (true, 0) => client.over_soft_since.store(now_ms, Ordering::Relaxed),
             (true, _) => {}
         }
-        let too_long = over_soft && since > 0 && now_ms - since >= limits.soft_seconds as i64 * 1_000;
+        let too_long = over_soft && since > 0 && now_ms - since >= limits.soft_seconds * 1_000;
         let over = too_long || limits.hard_bytes > 0 && unread as u64 > limits.hard_bytes;
         if over {
             self.session.server.counters.output_limit_closed.fetch_add(1, Ordering::Relaxed);

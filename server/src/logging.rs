@@ -37,10 +37,8 @@ pub enum Level {
 #[repr(u8)]
 pub enum Role {
     Primary = b'M',
-    Replica = b'S',
     /// Before the server is up, or in a background process.
     Child = b'C',
-    Sentinel = b'X',
 }
 
 /// The level from which messages are written; 4 is none. Redis logs notices until it has read its settings.
@@ -98,13 +96,6 @@ pub fn write(level: Level, message: fmt::Arguments<'_>) {
     let entry =
         Entry { level, role: ROLE.load(Ordering::Relaxed), now: jiff::Zoned::now(), message: &message };
     TARGET.lock().write(&entry);
-}
-
-/// Writes text as it is, without time or level, such as a logo.
-pub fn write_raw(level: Level, text: &str) {
-    if enabled(level) {
-        TARGET.lock().append(text.as_bytes());
-    }
 }
 
 struct Entry<'a> {
@@ -297,7 +288,7 @@ mod tests {
             ..Settings::default()
         };
         configure(&settings);
-        set_role(Role::Replica);
+        set_role(Role::Primary);
         crate::log!(Level::Notice, "not this");
         crate::log!(Level::Warning, "but {}", "this");
         settings.loglevel = Loglevel::Nothing;
@@ -308,7 +299,7 @@ mod tests {
         let text = std::fs::read_to_string(&path).unwrap();
         std::fs::remove_file(&path).unwrap();
         let (head, tail) = text.split_once(' ').unwrap();
-        assert_eq!(head, format!("{}:S", std::process::id()));
+        assert_eq!(head, format!("{}:M", std::process::id()));
         assert!(tail.ends_with(" # but this\n") && tail.lines().count() == 1, "{text}");
     }
 }

@@ -604,12 +604,12 @@ fn describe(session: &Session, client: &Client, args: &[&[u8]], out: &mut Vec<u8
     let unread = client.output_bytes.load(Relaxed) + client.mailbox.bytes();
     let total = size_of::<Client>() + query + queued + argv + unread;
     // Writing to memory cannot fail.
-    let _ = write!(
+    let _ = writeln!(
         out,
         "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} multi={} watch={} \
          qbuf={query} qbuf-free=0 argv-mem={argv} multi-mem={queued} rbs=0 rbp=0 obl=0 oll=0 omem={unread} \
          tot-mem={total} events={} cmd={command} user={} redir=-1 resp={} lib-name={} lib-ver={} tot-net-in={} \
-         tot-net-out={} tot-cmds={}\n",
+         tot-net-out={} tot-cmds={}",
         client.id,
         client.address,
         client.local_address,

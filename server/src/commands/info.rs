@@ -189,7 +189,7 @@ fn server(facts: &Facts<'_>, out: &mut String) {
         "uptime_in_days": uptime_s / 86_400,
         "hz": settings.hz,
         "configured_hz": settings.hz,
-        "lru_clock": facts.now_ms / 1_000 & 0xff_ffff,
+        "lru_clock": (facts.now_ms / 1_000) & 0xff_ffff,
         "executable": std::env::current_exe().unwrap_or_default().display(),
         "config_file": server.config.file().map(|file| file.display().to_string()).unwrap_or_default(),
         "io_threads_active": u8::from(server.cores.len() > 1),

@@ -41,7 +41,7 @@ fn fact_facets(fact: &Value) -> [(&'static str, String); 6] {
         ("since", fact["since"].as_str().unwrap_or_default().to_owned()),
         ("group", fact["group"].as_str().unwrap_or_default().to_owned()),
         ("flags", format!("{:?}", words(flags))),
-        ("categories", format!("{:?}", words(list("acl").into_iter().map(|word| word)))),
+        ("categories", format!("{:?}", words(list("acl").into_iter()))),
         ("tips", format!("{:?}", words(list("tips")))),
     ]
 }
