@@ -49,8 +49,9 @@ pub struct NodeOptions {
     pub seed: u64,
     /// Every command.
     pub registry: Registry,
-    /// Tells how much memory the process uses, for `maxmemory`. Called per write: must be cheap.
-    pub used_memory: fn() -> u64,
+    /// Tells how much memory the process uses, for a comparison with this limit: only near it the answer has to be
+    /// right. Called per write with `maxmemory`: must be cheap.
+    pub used_memory: fn(u64) -> u64,
 }
 
 /// A node. Shared by all threads that serve it.
@@ -82,7 +83,7 @@ pub struct Node {
     clock_start: u64,
     settings: ArcSwap<Settings>,
     hasher: Hasher,
-    used_memory: fn() -> u64,
+    used_memory: fn(u64) -> u64,
     /// Durations are collected per command (`latency-tracking`).
     pub track_latency: AtomicBool,
     /// Commands refused because memory was over the limit.
@@ -195,7 +196,7 @@ impl Node {
 
     /// Memory that the process uses, in bytes.
     pub fn used_memory(&self) -> u64 {
-        (self.used_memory)()
+        (self.used_memory)(0)
     }
 
     pub(crate) fn baton(&self, core: usize) -> &Baton<CoreState> {
@@ -238,7 +239,7 @@ impl Node {
     /// Whether memory is over `maxmemory` and eviction does not help. Takes a baton if it is over: none may be held.
     pub fn is_out_of_memory(self: &Arc<Self>) -> bool {
         let settings = self.settings();
-        if settings.maxmemory == 0 || self.used_memory() <= settings.maxmemory {
+        if settings.maxmemory == 0 || (self.used_memory)(settings.maxmemory) <= settings.maxmemory {
             return false;
         }
         let over = self.over_limit(&mut self.baton(0).take(), &settings, 0);
@@ -316,7 +317,7 @@ impl Node {
         settings: &Settings,
         core: usize,
     ) -> bool {
-        if settings.maxmemory == 0 || self.used_memory() <= settings.maxmemory {
+        if settings.maxmemory == 0 || (self.used_memory)(settings.maxmemory) <= settings.maxmemory {
             return false;
         }
         self.evict(state, settings, core)
@@ -339,7 +340,7 @@ impl Node {
         }
         // The budget is the node's: what this core cannot give up another may.
         for other in (0..self.cores()).filter(|other| *other != core) {
-            if self.used_memory() <= settings.maxmemory {
+            if (self.used_memory)(settings.maxmemory) <= settings.maxmemory {
                 break;
             }
             let Some(mut there) = self.baton(other).try_take() else { continue };
@@ -353,6 +354,18 @@ impl Node {
             }
         }
         self.used_memory() > settings.maxmemory
+    }
+
+    /// Evicts from a core, if its baton is free, when memory is over `maxmemory`: also what nobody's command used, such
+    /// as unread replies, has to find room.
+    pub fn evict_step(self: &Arc<Self>, core: usize) {
+        let settings = self.settings();
+        if settings.maxmemory == 0 || self.used_memory() <= settings.maxmemory {
+            return;
+        }
+        if let Some(mut state) = self.baton(core).try_take() {
+            self.over_limit(&mut state, &settings, core);
+        }
     }
 
     /// Publishes the keyspace events that a command left in a shard, and has its garbage taken away.

@@ -1,5 +1,6 @@
 //! What everybody may know of a client, and its mailbox.
 
+use crate::config::{OutputBufferLimit, Settings};
 use baton::held::Identity;
 use baton::pubsub::{Message, Subscriber};
 use baton_engine::keyspace::waiting::WatchFlag;
@@ -252,6 +253,16 @@ impl Client {
             + self.query_bytes.load(Ordering::Relaxed)
             + self.output_bytes.load(Ordering::Relaxed)
             + self.mailbox.bytes()
+    }
+
+    /// What it may leave unread.
+    pub fn output_limit(&self, settings: &Settings) -> OutputBufferLimit {
+        let limits = &settings.client_output_buffer_limit;
+        match self.class() {
+            Class::PubSub => limits.pubsub,
+            Class::Replica => limits.replica,
+            Class::Normal => limits.normal,
+        }
     }
 
     /// Its class for output limits.

@@ -11,7 +11,7 @@
 //! request that has not come whole. A client that does not read its replies is not read from either once so many of
 //! them wait that memory would suffer.
 
-use crate::client::{Class, End, Post};
+use crate::client::{End, Post};
 use crate::protocol::{Limits, Parser, ProtocolError};
 use crate::session::{After, Session, Step};
 use baton::batch::Call;
@@ -225,6 +225,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Runs all requests that have come whole.
     async fn process(&mut self) {
+        if self.session.server.is_asleep.load(Ordering::Relaxed) {
+            // DEBUG SLEEP stops every core.
+            drop(self.session.server.asleep.lock());
+        }
         if self.is_over_query_limit() {
             return;
         }
@@ -457,6 +461,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 self.session.out.bytes_mut().extend_from_slice(&bytes);
             }
         }
+        self.note_unread();
     }
 
     /// Sends what there is, as far as the client takes it without waiting.
@@ -519,11 +524,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             return false;
         }
         let settings = self.session.server.settings();
-        let limits = match client.class() {
-            Class::PubSub => &settings.client_output_buffer_limit.pubsub,
-            Class::Replica => &settings.client_output_buffer_limit.replica,
-            Class::Normal => &settings.client_output_buffer_limit.normal,
-        };
+        let limits = client.output_limit(&settings);
         let now_ms = self.session.server.node.now_ms();
         let over_soft = limits.soft_bytes > 0 && unread as u64 > limits.soft_bytes;
         let since = client.over_soft_since.load(Ordering::Relaxed);
@@ -547,7 +548,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     fn note_unread(&self) {
-        self.session.client.output_bytes.store(self.output.len() - self.written, Ordering::Relaxed);
+        let bytes = self.output.len() - self.written + self.session.out.len();
+        self.session.client.output_bytes.store(bytes, Ordering::Relaxed);
     }
 
     fn count_in(&self, n: usize) {

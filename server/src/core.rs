@@ -283,10 +283,13 @@ async fn chores(server: Arc<Server>, core: usize) {
         let start = Instant::now();
         expire(&server, core, hz).await;
         close_idle(&server, core);
+        close_slow_readers(&server, core);
+        server.node.evict_step(core);
         if core == 0 {
             server.peak_memory.fetch_max(server.node.used_memory(), Ordering::Relaxed);
             server.current_pause();
             server.sample_rates();
+            evict_clients(&server);
         }
         let (figures, us) = (&server.cores[core], start.elapsed().as_micros() as u64);
         figures.chores.fetch_add(1, Ordering::Relaxed);
@@ -334,5 +337,51 @@ fn close_idle(server: &Server, core: usize) {
             log!(Level::Verbose, "Closing idle client id={} addr={}", client.id, client.address);
             client.end(End::Now);
         }
+    }
+}
+
+/// `client-output-buffer-limit`: closes clients that have been over the soft limit for too long, though nothing happens.
+fn close_slow_readers(server: &Server, core: usize) {
+    let (settings, now_ms) = (server.settings(), server.node.now_ms());
+    for client in server.clients.read().values().filter(|client| client.core == core) {
+        let since = client.over_soft_since.load(Ordering::Relaxed);
+        let limit = client.output_limit(&settings);
+        if since > 0 && now_ms - since >= limit.soft_seconds * 1_000 && client.ending() == End::No {
+            server.counters.output_limit_closed.fetch_add(1, Ordering::Relaxed);
+            log!(
+                Level::Warning,
+                "Client id={} addr={} closed for overcoming of output buffer limits.",
+                client.id,
+                client.address
+            );
+            client.end(End::Now);
+        }
+    }
+}
+
+/// `maxmemory-clients`: closes the greediest clients until the others fit.
+fn evict_clients(server: &Server) {
+    let settings = server.settings();
+    let limit = settings.maxmemory_clients.bytes(settings.maxmemory);
+    if limit == 0 {
+        return;
+    }
+    let clients = server.clients.read();
+    let mut sizes: Vec<(usize, &Arc<Client>)> =
+        clients.values().map(|client| (client.memory(), client)).collect();
+    let mut total: u64 = sizes.iter().map(|(size, _)| *size as u64).sum();
+    if total <= limit {
+        return;
+    }
+    sizes.retain(|(_, client)| !client.no_evict.load(Ordering::Relaxed) && client.ending() == End::No);
+    sizes.sort_unstable_by_key(|(size, _)| std::cmp::Reverse(*size));
+    for (size, client) in sizes {
+        if total <= limit {
+            break;
+        }
+        total -= size as u64;
+        server.counters.clients_evicted.fetch_add(1, Ordering::Relaxed);
+        log!(Level::Notice, "Evicting client: id={} addr={}", client.id, client.address);
+        client.end(End::Now);
     }
 }

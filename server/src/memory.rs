@@ -1,26 +1,51 @@
 //! How much memory the process uses: an allocator that counts, over jemalloc.
 //!
-//! `maxmemory` is checked before every write, so the figure must cost next to nothing: each thread counts for
-//! itself and adds to the total once its balance passes a few kilobytes.
+//! `maxmemory` is checked before every write, so the figure must cost next to nothing. Each thread counts for itself:
+//! it tells a counter of its own about every kilobyte, and a total about every few. The total is one load and good
+//! enough as long as the limit is far; near it, and for people, the counters are added up.
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::Cell;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use tikv_jemallocator::Jemalloc;
 
-/// A thread tells the total only about changes of this size.
-const STEP: i64 = 16 * 1024;
+/// A thread tells its counter only about changes of this size.
+const STEP: i64 = 1024;
+/// And the total about changes of this size.
+const TOTAL_STEP: i64 = 16 * 1024;
+/// Threads beyond this share counters.
+const COUNTERS: usize = 64;
+/// What the total may miss: as many threads as there are counters seldom all have news for it.
+const SLACK: u64 = 16 * TOTAL_STEP as u64;
+
+/// The counter of a thread, on a cache line of its own.
+#[repr(align(128))]
+struct Counter(AtomicI64);
 
 static TOTAL: AtomicI64 = AtomicI64::new(0);
+static COUNTER: [Counter; COUNTERS] = [const { Counter(AtomicI64::new(0)) }; COUNTERS];
+static THREADS: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
     // Const-initialised and without a destructor: usable from inside the allocator at any time.
     static BALANCE: Cell<i64> = const { Cell::new(0) };
+    /// What the total does not know yet.
+    static NEWS: Cell<i64> = const { Cell::new(0) };
+    static OWN: Cell<usize> = const { Cell::new(usize::MAX) };
 }
 
 /// Bytes in use, as the allocator rounds them.
 pub fn used() -> u64 {
-    TOTAL.load(Ordering::Relaxed).max(0) as u64
+    let threads = THREADS.load(Ordering::Relaxed).min(COUNTERS);
+    let sum: i64 = COUNTER[..threads].iter().map(|counter| counter.0.load(Ordering::Relaxed)).sum();
+    sum.max(0) as u64
+}
+
+/// Bytes in use, for a comparison with `limit`: right near it, roughly right if it is far.
+#[inline]
+pub fn used_near(limit: u64) -> u64 {
+    let about = TOTAL.load(Ordering::Relaxed).max(0) as u64;
+    if about.saturating_add(SLACK) < limit { about } else { used() }
 }
 
 /// Bytes of the process that are in physical memory; what is in use where the system does not tell.
@@ -60,7 +85,21 @@ fn count(bytes: i64) {
         BALANCE.set(balance);
     } else {
         BALANCE.set(0);
-        TOTAL.fetch_add(balance, Ordering::Relaxed);
+        tell(balance);
+    }
+}
+
+fn tell(bytes: i64) {
+    if OWN.get() == usize::MAX {
+        OWN.set(THREADS.fetch_add(1, Ordering::Relaxed) % COUNTERS);
+    }
+    COUNTER[OWN.get()].0.fetch_add(bytes, Ordering::Relaxed);
+    let news = NEWS.get() + bytes;
+    if news.abs() < TOTAL_STEP {
+        NEWS.set(news);
+    } else {
+        NEWS.set(0);
+        TOTAL.fetch_add(news, Ordering::Relaxed);
     }
 }
 

@@ -65,6 +65,9 @@ pub struct Server {
     pub saved_dirty: AtomicU64,
     /// DEBUG QUICKLIST-PACKED-THRESHOLD; 0 for the default.
     pub packed_threshold: AtomicUsize,
+    /// DEBUG SLEEP: held while the node sleeps.
+    pub asleep: Mutex<()>,
+    pub is_asleep: AtomicBool,
     /// DEBUG PAUSE-CRON
     pub cron_paused: AtomicBool,
     /// DEBUG SET-ACTIVE-EXPIRE

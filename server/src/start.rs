@@ -201,7 +201,7 @@ fn make_server(
         hash_seed: [seeds[0], seeds[1], seeds[2], seeds[3]],
         seed: seeds[4],
         registry,
-        used_memory: memory::used,
+        used_memory: memory::used_near,
     };
     let node = Node::new(options);
     let started_ms = node.now_ms();
@@ -230,6 +230,8 @@ fn make_server(
         rates: Mutex::default(),
         saved_dirty: AtomicU64::new(0),
         packed_threshold: AtomicUsize::new(0),
+        asleep: Mutex::default(),
+        is_asleep: AtomicBool::new(false),
         cron_paused: AtomicBool::new(false),
         active_expire: AtomicBool::new(true),
         node,

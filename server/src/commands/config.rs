@@ -136,8 +136,9 @@ fn prepare(
             ));
         }
     }
-    let is_oom = |setting: &&Setting| matches!(setting.name, "oom-score-adj" | "oom-score-adj-values");
-    if let Some(setting) = changed.iter().copied().find(is_oom)
+    let is_oom =
+        |setting: &&'static Setting| matches!(setting.name, "oom-score-adj" | "oom-score-adj-values");
+    if let Some(setting) = changed.iter().find(|setting| is_oom(setting))
         && let Err(error) = daemon::apply_oom_score(new)
     {
         log!(Level::Warning, "Unable to write oom_score_adj: {error}");
@@ -150,6 +151,11 @@ fn prepare(
         Ok(listeners) => Ok(Some(listeners)),
         Err(error) => {
             log!(Level::Warning, "{error}");
+            if changed.iter().any(is_oom)
+                && let Err(error) = daemon::apply_oom_score(old)
+            {
+                log!(Level::Warning, "Unable to write oom_score_adj: {error}");
+            }
             let reason = match setting.name {
                 "port" => "Unable to listen on this port. Check server logs.",
                 _ => "Failed to bind to specified addresses.",

@@ -94,12 +94,19 @@ fn packed_threshold(
     OK
 }
 
-/// Stops the whole node: everybody needs the batons that are held meanwhile.
+/// Stops the whole node: nobody gets a baton, and no core goes on with what it has read.
 fn sleep(session: &mut Session, args: &[&[u8]], held: Option<&mut Held<'_>>) -> Result<Flow, CommandError> {
     /// Nobody could end it earlier.
     const SECONDS_MAX: f64 = 3_600.0;
     let seconds = parse_f64(args[2]).unwrap_or(0.0).clamp(0.0, SECONDS_MAX);
-    session.with_all(held, |_| std::thread::sleep(Duration::from_secs_f64(seconds)));
+    let server = session.server.clone();
+    session.with_all(held, |_| {
+        // After the batons, never before: a transaction comes with them.
+        let _asleep = server.asleep.lock();
+        server.is_asleep.store(true, Ordering::Relaxed);
+        std::thread::sleep(Duration::from_secs_f64(seconds));
+        server.is_asleep.store(false, Ordering::Relaxed);
+    });
     OK
 }
 
