@@ -18,7 +18,7 @@ fn node() -> Arc<Node> {
         hash_seed: [1, 2, 3, 4],
         seed: 5,
         registry: Registry::new(&[]),
-        used_memory: || 0,
+        used_memory: |_| 0,
     })
 }
 

@@ -128,6 +128,8 @@ fn evict_best(keyspace: &mut Keyspace<'_>, pool: &mut Pool, settings: &Settings)
     keyspace.propagate_also(&[b"DEL", &best.key]);
     keyspace.notify(Class::Evicted, "evicted", &best.key);
     keyspace.signal(&best.key);
+    // Memory is short: what only held this key goes too.
+    keyspace.shard_mut(slot).release_if_empty(slot);
     true
 }
 

@@ -302,6 +302,18 @@ impl Shard {
         self.slots[slot.index()] = data;
     }
 
+    /// Gives the memory of a slot back when it holds nothing: no key, and nobody who waits for one.
+    pub fn release_if_empty(&mut self, slot: Slot) {
+        let is_empty = |data: &SlotData| {
+            data.waiting.as_ref().is_none_or(|waiting| waiting.is_empty())
+                && data.databases().all(|(_, db)| db.table.is_empty())
+        };
+        if self.slots[slot.index()].as_deref().is_some_and(is_empty) {
+            self.leave_walk(slot);
+            self.slots[slot.index()] = None;
+        }
+    }
+
     /// Takes all keys of a database out; the caller drops them when and where it likes. O(slots).
     pub fn take_db(&mut self, db: usize) -> Vec<SplitTable<Entry>> {
         let physical = self.physical(db);
@@ -309,9 +321,11 @@ impl Shard {
         if self.counts(db).keys == 0 {
             return taken;
         }
-        for data in self.slots.iter_mut().flatten() {
+        for slot in Slot::all() {
+            let Some(data) = self.existing_slot_mut(slot) else { continue };
             if data.db(physical).is_some_and(|db| !db.table.is_empty()) {
                 taken.push(std::mem::take(data.db_mut(physical)).table);
+                self.release_if_empty(slot);
             }
         }
         if let Some(counts) = self.counts.get_mut(physical) {

@@ -112,7 +112,7 @@ impl Bench {
             hash_seed: [1, 2, 3, 4],
             seed: 5,
             registry: Registry::new(&[MISCHIEF]),
-            used_memory: || 0,
+            used_memory: |_| 0,
         });
         Self::client_of(node)
     }
