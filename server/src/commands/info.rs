@@ -73,6 +73,8 @@ const SECTIONS: &[Section] = &[
 struct Facts<'a> {
     server: &'a Server,
     settings: &'a Settings,
+    /// Taken first: the rest of this takes memory too.
+    usage: Usage,
     stats: Stats,
     books: Vec<Book>,
     /// Per core: keys of each database.
@@ -121,6 +123,7 @@ fn collect<'a>(session: &'a Session, held: Option<&mut Held<'_>>, settings: &'a 
     let mut facts = Facts {
         server,
         settings,
+        usage: Usage::now(server),
         stats: Stats::default(),
         books: server.cores.iter().map(|core| core.book.lock().clone()).collect(),
         counts: Vec::new(),
@@ -251,7 +254,7 @@ fn clients(facts: &Facts<'_>, out: &mut String) {
 
 fn memory_section(facts: &Facts<'_>, out: &mut String) {
     let (server, settings) = (facts.server, facts.settings);
-    let usage = Usage::now(server);
+    let usage = &facts.usage;
     let (used, rss, total) = (usage.used, usage.resident, memory::system_total());
     fields!(out,
         "used_memory": used,
