@@ -42,7 +42,7 @@ fn main() {
         hash_seed: [1, 2, 3, 4],
         seed: 5,
         registry: Registry::new(&[]),
-        used_memory: || 0,
+        used_memory: |_| 0,
     });
     let who = Who { id: 1, db: 0, resp3: false, no_touch: false, identity: Arc::new(Example) };
     std::thread::scope(|threads| {

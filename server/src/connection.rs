@@ -21,7 +21,7 @@ use std::cell::RefCell;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -130,7 +130,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             if self.is_over_limit() {
                 break;
             }
+            self.session.server.evict_clients();
         }
+        self.note_change(&self.session.client.output_bytes, 0);
+        self.note_change(&self.session.client.query_bytes, 0);
         self.session
     }
 
@@ -229,7 +232,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             // DEBUG SLEEP stops every core.
             drop(self.session.server.asleep.lock());
         }
-        if self.is_over_query_limit() {
+        self.session.server.evict_clients();
+        if self.session.client.ending() == End::Now || self.is_over_query_limit() {
             return;
         }
         loop {
@@ -495,7 +499,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let rest = self.input.to_vec();
             self.buffers.take_back(std::mem::replace(&mut self.input, rest));
         }
-        self.session.client.query_bytes.store(self.input.len(), Ordering::Relaxed);
+        self.note_change(&self.session.client.query_bytes, self.input.len());
     }
 
     /// `client-query-buffer-limit`: whether the client has sent so much ahead that it has to go.
@@ -549,7 +553,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     fn note_unread(&self) {
         let bytes = self.output.len() - self.written + self.session.out.len();
-        self.session.client.output_bytes.store(bytes, Ordering::Relaxed);
+        self.note_change(&self.session.client.output_bytes, bytes);
+    }
+
+    /// Tells the server too how many bytes a buffer has, if that has changed.
+    fn note_change(&self, buffer: &AtomicUsize, bytes: usize) {
+        let before = buffer.load(Ordering::Relaxed);
+        if before != bytes {
+            buffer.store(bytes, Ordering::Relaxed);
+            self.session.server.client_bytes.fetch_add(bytes as i64 - before as i64, Ordering::Relaxed);
+        }
     }
 
     fn count_in(&self, n: usize) {

@@ -289,7 +289,7 @@ async fn chores(server: Arc<Server>, core: usize) {
             server.peak_memory.fetch_max(server.node.used_memory(), Ordering::Relaxed);
             server.current_pause();
             server.sample_rates();
-            evict_clients(&server);
+            server.evict_clients();
         }
         let (figures, us) = (&server.cores[core], start.elapsed().as_micros() as u64);
         figures.chores.fetch_add(1, Ordering::Relaxed);
@@ -356,32 +356,5 @@ fn close_slow_readers(server: &Server, core: usize) {
             );
             client.end(End::Now);
         }
-    }
-}
-
-/// `maxmemory-clients`: closes the greediest clients until the others fit.
-fn evict_clients(server: &Server) {
-    let settings = server.settings();
-    let limit = settings.maxmemory_clients.bytes(settings.maxmemory);
-    if limit == 0 {
-        return;
-    }
-    let clients = server.clients.read();
-    let mut sizes: Vec<(usize, &Arc<Client>)> =
-        clients.values().map(|client| (client.memory(), client)).collect();
-    let mut total: u64 = sizes.iter().map(|(size, _)| *size as u64).sum();
-    if total <= limit {
-        return;
-    }
-    sizes.retain(|(_, client)| !client.no_evict.load(Ordering::Relaxed) && client.ending() == End::No);
-    sizes.sort_unstable_by_key(|(size, _)| std::cmp::Reverse(*size));
-    for (size, client) in sizes {
-        if total <= limit {
-            break;
-        }
-        total -= size as u64;
-        server.counters.clients_evicted.fetch_add(1, Ordering::Relaxed);
-        log!(Level::Notice, "Evicting client: id={} addr={}", client.id, client.address);
-        client.end(End::Now);
     }
 }

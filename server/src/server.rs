@@ -1,10 +1,12 @@
 //! What all cores of a node share beyond the data: clients, configuration, figures, pauses, the end.
 
-use crate::client::{Client, Clients, Post};
+use crate::client::{Client, Clients, End, Post};
 use crate::commands::Handler;
 use crate::config::{Config, Settings};
 use crate::figures::{CoreFigures, Counters, Rates};
 use crate::listen::Listeners;
+use crate::log;
+use crate::logging::Level;
 use baton::Node;
 use baton::registry::Registered;
 use parking_lot::{Mutex, RwLock};
@@ -65,6 +67,9 @@ pub struct Server {
     pub saved_dirty: AtomicU64,
     /// DEBUG QUICKLIST-PACKED-THRESHOLD; 0 for the default.
     pub packed_threshold: AtomicUsize,
+    /// Bytes that clients keep in buffers, and from which on the greediest have to go (0: none).
+    pub client_bytes: AtomicI64,
+    pub client_bytes_max: AtomicU64,
     /// DEBUG SLEEP: held while the node sleeps.
     pub asleep: Mutex<()>,
     pub is_asleep: AtomicBool,
@@ -143,6 +148,37 @@ impl Server {
         let line = bytes::Bytes::from(line);
         for monitor in self.clients.read().values().filter(|c| c.is_monitor.load(Ordering::Relaxed)) {
             monitor.mailbox.put(Post::Bytes(line.clone()));
+        }
+    }
+
+    /// `maxmemory-clients`: closes the greediest clients until the others fit.
+    #[inline]
+    pub fn evict_clients(&self) {
+        let limit = self.client_bytes_max.load(Ordering::Relaxed);
+        if limit > 0 && self.client_bytes.load(Ordering::Relaxed).max(0) as u64 > limit {
+            self.evict_clients_over(limit);
+        }
+    }
+
+    #[cold]
+    fn evict_clients_over(&self, limit: u64) {
+        let clients = self.clients.read();
+        let mut sizes: Vec<(usize, &Arc<Client>)> =
+            clients.values().map(|client| (client.memory(), client)).collect();
+        let mut total: u64 = sizes.iter().map(|(size, _)| *size as u64).sum();
+        if total <= limit {
+            return;
+        }
+        sizes.retain(|(_, client)| !client.no_evict.load(Ordering::Relaxed) && client.ending() == End::No);
+        sizes.sort_unstable_by_key(|(size, _)| std::cmp::Reverse(*size));
+        for (size, client) in sizes {
+            if total <= limit {
+                break;
+            }
+            total -= size as u64;
+            self.counters.clients_evicted.fetch_add(1, Ordering::Relaxed);
+            log!(Level::Notice, "Evicting client: id={} addr={}", client.id, client.address);
+            client.end(End::Now);
         }
     }
 

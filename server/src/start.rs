@@ -230,6 +230,8 @@ fn make_server(
         rates: Mutex::default(),
         saved_dirty: AtomicU64::new(0),
         packed_threshold: AtomicUsize::new(0),
+        client_bytes: AtomicI64::new(0),
+        client_bytes_max: AtomicU64::new(0),
         asleep: Mutex::default(),
         is_asleep: AtomicBool::new(false),
         cron_paused: AtomicBool::new(false),
