@@ -60,23 +60,34 @@ pub fn open(settings: &Settings) -> Result<Listeners, String> {
     Ok(listeners)
 }
 
-/// Opens the sockets for new settings; those of addresses that stay are taken over. On failure all is as before.
+/// Opens the sockets for new settings; those of addresses that stay are taken over. On failure everything listens as
+/// before.
 pub fn reopen(server: &Server, old: &Settings, new: &Settings) -> Result<Listeners, String> {
-    let current = server.listening.lock();
-    let mut listeners = match open_tcp(new, &current) {
-        Ok(listeners) => listeners,
-        Err(_) => {
-            // The old sockets may be in the way of the new ones: `*` of `127.0.0.1` on the same port.
-            let stays = |bound: &&Bound| bound.address.is_none_or(|address| wants(new, address));
-            let leaving: Vec<&Bound> = current.iter().filter(|bound| !stays(bound)).collect();
-            leaving.iter().for_each(|bound| bound.rest());
-            let opened = open_tcp(new, &current);
-            if opened.is_err() {
-                leaving.iter().for_each(|bound| bound.resume(old.tcp_backlog));
+    let mut current = server.listening.lock();
+    let mut restored = None;
+    let all: Vec<&Bound> = current.iter().collect();
+    let opened = open_tcp(new, &all).or_else(|_| {
+        // The old sockets may be in the way of the new ones: `*` of `127.0.0.1` on the same port.
+        let stays = |bound: &&Bound| bound.address.is_none_or(|address| wants(new, address));
+        let (staying, leaving): (Vec<&Bound>, Vec<&Bound>) = all.iter().partition(|bound| stays(bound));
+        leaving.iter().for_each(|bound| bound.close());
+        open_tcp(new, &staying).inspect_err(|_| {
+            // A socket that was closed once stays closed to the event loops: the old addresses get new ones.
+            match open_tcp(old, &staying).and_then(|listeners| with_unix(listeners, &current)) {
+                Ok(listeners) => restored = Some(listeners),
+                Err(error) => log!(Level::Warning, "Cannot listen as before: {error}"),
             }
-            opened?
-        }
-    };
+        })
+    });
+    if let Some(listeners) = restored {
+        hand_out(server, &listeners);
+        *current = listeners;
+    }
+    with_unix(opened?, &current)
+}
+
+/// The TCP sockets, and a handle of the Unix socket that there was.
+fn with_unix(mut listeners: Listeners, current: &[Bound]) -> Result<Listeners, String> {
     for bound in current.iter().filter(|bound| bound.address.is_none()) {
         let listener = bound.listener.try_clone().map_err(|error| error.to_string())?;
         listeners.push(Bound { address: None, listener });
@@ -86,14 +97,19 @@ pub fn reopen(server: &Server, old: &Settings, new: &Settings) -> Result<Listene
 
 /// Lets all cores accept from these sockets, and only from these.
 pub fn replace(server: &Server, listeners: Listeners) {
+    hand_out(server, &listeners);
+    *server.listening.lock() = listeners;
+}
+
+/// Gives every core its own handles of these sockets, in place of those it has.
+fn hand_out(server: &Server, listeners: &[Bound]) {
     for inlet in server.inlets.read().iter() {
-        match handles(&listeners) {
+        match handles(listeners) {
             // A core that is gone accepts nothing any more.
             Ok(own) => drop(inlet.send(Arrival::Listen(own))),
             Err(error) => log!(Level::Warning, "Cannot share the listening sockets between cores: {error}"),
         }
     }
-    *server.listening.lock() = listeners;
 }
 
 /// Removes the file of the Unix socket.
@@ -103,7 +119,7 @@ pub fn remove_socket(settings: &Settings) {
     }
 }
 
-fn open_tcp(settings: &Settings, current: &[Bound]) -> Result<Listeners, String> {
+fn open_tcp(settings: &Settings, current: &[&Bound]) -> Result<Listeners, String> {
     let mut listeners = Vec::new();
     if settings.port == 0 {
         return Ok(listeners);
@@ -174,19 +190,10 @@ fn backlog_of(setting: u32) -> i32 {
 }
 
 impl Bound {
-    /// Stops listening without giving the socket up: its address may be taken.
-    fn rest(&self) {
+    /// Stops listening, whoever else has a handle: the address may be taken.
+    fn close(&self) {
         if let Listener::Tcp(listener) = &self.listener {
             let _ = SockRef::from(listener).shutdown(Shutdown::Both);
-        }
-    }
-
-    /// Listens again.
-    fn resume(&self, backlog: u32) {
-        if let Listener::Tcp(listener) = &self.listener
-            && let Err(error) = SockRef::from(listener).listen(backlog_of(backlog))
-        {
-            log!(Level::Warning, "Cannot listen again after a failed change of address: {error}");
         }
     }
 }
