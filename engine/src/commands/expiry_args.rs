@@ -92,6 +92,8 @@ impl<'a> Expiry<'a> {
 /// Removes a key that was given a deadline in the past, with the effect and the event of that.
 pub(super) fn remove_overdue(ctx: &mut Context<'_>, key: &[u8]) {
     ctx.keyspace.remove(key);
+    let slot = ctx.keyspace.slot(key);
+    ctx.keyspace.shard_mut(slot).stats.expired += 1;
     let name: &[u8] = if ctx.settings.lazyfree_lazy_expire { b"UNLINK" } else { b"DEL" };
     ctx.keyspace.propagate(&[name, key]);
     ctx.keyspace.modified(key);

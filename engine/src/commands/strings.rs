@@ -772,10 +772,9 @@ fn each_pair<'a>(all: &'a [&'a [u8]]) -> impl Iterator<Item = Pair<'a>> {
 
 fn msetex(ctx: &mut Context<'_>, mut args: Args<'_>) -> Result<Reply, CommandError> {
     const BAD_COUNT: CommandError = CommandError::text("ERR invalid numkeys value or out of range");
-    const BAD_PAIRS: CommandError = CommandError::text("ERR wrong number of key-value pairs");
     let count = parse_i64(args.required()?).and_then(|n| i32::try_from(n).ok()).filter(|n| *n > 0);
     let count = count.ok_or(BAD_COUNT)? as usize;
-    let Some((all, _)) = args.rest().split_at_checked(2 * count) else { return Err(BAD_PAIRS) };
+    let Some((all, _)) = args.rest().split_at_checked(2 * count) else { return Err(CommandError::Syntax) };
     args.seek(2 + all.len());
     let options = SetOptions::read(&mut args)?;
     if options.get || matches!(options.condition, Condition::Equals(_)) {

@@ -803,14 +803,11 @@ impl<'a> Keyspace<'a> {
 
     /// Puts an entry where `found` is, or adds it.
     fn put_entry(&mut self, key: &[u8], found: Option<Found>, entry: Entry) {
-        let (due, after) = (due_of(&entry), volatile(&entry));
-        let before = match found.and_then(|found| self.at_mut(found)) {
-            Some(place) => volatile(&std::mem::replace(place, entry)),
-            None => {
-                self.add_entry(key, entry);
-                Volatile::default()
-            }
+        let Some(place) = found.and_then(|found| self.at_mut(found)) else {
+            return self.add_entry(key, entry);
         };
+        let (due, after) = (due_of(&entry), volatile(&entry));
+        let before = volatile(&std::mem::replace(place, entry));
         self.note_volatile(key, before, after, due);
     }
 
@@ -823,12 +820,14 @@ impl<'a> Keyspace<'a> {
     /// Adds an entry for a key that is not there.
     pub(super) fn add_entry(&mut self, key: &[u8], entry: Entry) {
         let (slot, db) = (self.slot(key), self.db);
+        let (due, after) = (due_of(&entry), volatile(&entry));
         let shard = self.shard_mut(slot);
         let (hash, physical) = (shard.hasher().hash(key), shard.physical(db));
         let hasher = shard.hasher().clone();
         let table = &mut shard.slot_mut(slot).db_mut(physical).table;
         table.insert_unique(hash, entry, |other| hasher.hash(other.key()));
         shard.count_keys(physical, 1);
+        self.note_volatile(key, Volatile::default(), after, due);
         self.notify(Class::New, "new", key);
     }
 

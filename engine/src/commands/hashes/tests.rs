@@ -523,6 +523,13 @@ fn the_active_expiry_knows_of_all_deadlines() {
         let counts = b.shard.counts(0);
         assert_eq!((counts.volatile, counts.expires, counts.with_fields), (0, 0, 0), "after {drop}");
     }
+    for moved in ["RENAME h g", "COPY h g", "SET g x; RENAME h g", "MOVE h 1"] {
+        let b = bench(&format!("HSET h a 1 b 1; HEXPIRE h 10 FIELDS 1 a; {moved}"));
+        let volatile = b.shard.counts(0).volatile + b.shard.counts(1).volatile;
+        let with_fields = b.shard.counts(0).with_fields + b.shard.counts(1).with_fields;
+        let hashes = 1 + usize::from(moved.starts_with("COPY"));
+        assert_eq!((with_fields, volatile), (hashes, hashes), "after {moved}");
+    }
     // A key that expires and whose fields expire is one volatile key.
     let mut b = bench("SET k v; HSETEX h EX 10 FIELDS 1 a 1");
     with(&mut b, |keyspace| keyspace.set_expiry(b"h", Some(START + 50_000)));

@@ -193,6 +193,16 @@ mod tests {
             check(&format!("SET a 1; {command}; EXISTS a"), "0");
             leaves(&format!("SET a 1; {command}"), &["0: UNLINK a"], &["del a"]);
         }
+        for moved in ["RENAME a b", "COPY a b", "MOVE a 1"] {
+            let mut bench = Bench::new();
+            bench.run("SET a 1 EX 1");
+            bench.run(moved);
+            let volatile = |bench: &Bench| bench.shard.counts(0).volatile + bench.shard.counts(1).volatile;
+            let keys = |bench: &Bench| bench.shard.counts(0).keys + bench.shard.counts(1).keys;
+            assert_eq!(volatile(&bench), keys(&bench), "after {moved}");
+            bench.run("DEL a b");
+            assert_eq!(volatile(&bench), keys(&bench), "after {moved} and DEL");
+        }
     }
 
     #[test]
