@@ -112,6 +112,11 @@ impl Out {
         self.bytes.len()
     }
 
+    /// Bytes that the buffer takes.
+    pub fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// Whether nothing has been written.
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()

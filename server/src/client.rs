@@ -157,6 +157,9 @@ pub struct Client {
     pub no_touch: AtomicBool,
     pub query_bytes: AtomicUsize,
     pub output_bytes: AtomicUsize,
+    /// What the buffers of requests and of replies take, which is more than what is in them.
+    pub query_memory: AtomicUsize,
+    pub output_memory: AtomicUsize,
     pub bytes_in: AtomicU64,
     pub bytes_out: AtomicU64,
     pub commands: AtomicU64,
@@ -207,6 +210,8 @@ impl Client {
             no_touch: AtomicBool::new(false),
             query_bytes: AtomicUsize::new(0),
             output_bytes: AtomicUsize::new(0),
+            query_memory: AtomicUsize::new(0),
+            output_memory: AtomicUsize::new(0),
             bytes_in: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
             commands: AtomicU64::new(0),
@@ -250,8 +255,9 @@ impl Client {
     /// Bytes that it keeps: itself, what it has sent ahead, what it has not read.
     pub fn memory(&self) -> usize {
         size_of::<Self>()
-            + self.query_bytes.load(Ordering::Relaxed)
-            + self.output_bytes.load(Ordering::Relaxed)
+            + self.query_memory.load(Ordering::Relaxed)
+            + self.output_memory.load(Ordering::Relaxed)
+            + self.queued_bytes.load(Ordering::Relaxed)
             + self.mailbox.bytes()
     }
 

@@ -36,8 +36,8 @@ const UNREAD_MAX: usize = 256 * 1024 * 1024;
 const AHEAD_MAX: usize = 1024 * 1024;
 /// Replies that are sent before the rest of a long pipeline is run.
 const FLUSH_BYTES: usize = 256 * 1024;
-/// Buffers larger than this are not kept.
-const KEEP_BYTES: usize = 256 * 1024;
+/// What a core keeps in buffers that nobody uses.
+const KEEP_BYTES: usize = 512 * 1024;
 
 /// Buffers that the connections of a core share.
 #[derive(Debug, Default)]
@@ -51,7 +51,8 @@ impl Buffers {
     fn take_back(&self, mut buffer: Vec<u8>) {
         buffer.clear();
         let mut all = self.0.borrow_mut();
-        if (READ_BYTES..=KEEP_BYTES).contains(&buffer.capacity()) && all.len() < 8 {
+        let kept: usize = all.iter().map(Vec::capacity).sum();
+        if buffer.capacity() >= READ_BYTES && kept + buffer.capacity() <= KEEP_BYTES {
             all.push(buffer);
         }
     }
@@ -132,8 +133,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             self.session.server.evict_clients();
         }
-        self.note_change(&self.session.client.output_bytes, 0);
-        self.note_change(&self.session.client.query_bytes, 0);
+        self.note_change(&self.session.client.output_memory, 0);
+        self.note_change(&self.session.client.query_memory, 0);
         self.session
     }
 
@@ -499,7 +500,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let rest = self.input.to_vec();
             self.buffers.take_back(std::mem::replace(&mut self.input, rest));
         }
-        self.note_change(&self.session.client.query_bytes, self.input.len());
+        self.session.client.query_bytes.store(self.input.len(), Ordering::Relaxed);
+        self.note_change(&self.session.client.query_memory, self.input.capacity());
     }
 
     /// `client-query-buffer-limit`: whether the client has sent so much ahead that it has to go.
@@ -553,7 +555,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     fn note_unread(&self) {
         let bytes = self.output.len() - self.written + self.session.out.len();
-        self.note_change(&self.session.client.output_bytes, bytes);
+        self.session.client.output_bytes.store(bytes, Ordering::Relaxed);
+        let memory = self.output.capacity() + self.session.out.capacity();
+        self.note_change(&self.session.client.output_memory, memory);
     }
 
     /// Tells the server too how many bytes a buffer has, if that has changed.

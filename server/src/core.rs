@@ -289,7 +289,7 @@ async fn chores(server: Arc<Server>, core: usize) {
             server.peak_memory.fetch_max(server.node.used_memory(), Ordering::Relaxed);
             server.current_pause();
             server.sample_rates();
-            server.evict_clients();
+            server.evict_clients_thoroughly();
         }
         let (figures, us) = (&server.cores[core], start.elapsed().as_micros() as u64);
         figures.chores.fetch_add(1, Ordering::Relaxed);

@@ -160,16 +160,25 @@ impl Server {
         }
     }
 
+    /// As [`evict_clients`](Self::evict_clients), with everything that a client keeps. O(clients).
+    pub fn evict_clients_thoroughly(&self) {
+        let limit = self.client_bytes_max.load(Ordering::Relaxed);
+        if limit > 0 {
+            self.evict_clients_over(limit);
+        }
+    }
+
     #[cold]
     fn evict_clients_over(&self, limit: u64) {
         let clients = self.clients.read();
-        let mut sizes: Vec<(usize, &Arc<Client>)> =
-            clients.values().map(|client| (client.memory(), client)).collect();
+        // Those that are on their way out already have been counted.
+        let staying = clients.values().filter(|client| client.ending() == End::No);
+        let mut sizes: Vec<(usize, &Arc<Client>)> = staying.map(|client| (client.memory(), client)).collect();
         let mut total: u64 = sizes.iter().map(|(size, _)| *size as u64).sum();
         if total <= limit {
             return;
         }
-        sizes.retain(|(_, client)| !client.no_evict.load(Ordering::Relaxed) && client.ending() == End::No);
+        sizes.retain(|(_, client)| !client.no_evict.load(Ordering::Relaxed));
         sizes.sort_unstable_by_key(|(size, _)| std::cmp::Reverse(*size));
         for (size, client) in sizes {
             if total <= limit {
