@@ -67,6 +67,8 @@ pub struct Connection<S> {
     input: Vec<u8>,
     output: Vec<u8>,
     written: usize,
+    /// Commands that are run as one batch: fewer while replies are long.
+    batch_max: usize,
     /// The client has said that it will send no more.
     end_of_input: bool,
     /// How often a command has waited.
@@ -111,6 +113,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             input: Vec::new(),
             output: Vec::new(),
             written: 0,
+            batch_max: REQUESTS_MAX,
             end_of_input: false,
             waits: 0,
         }
@@ -128,7 +131,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     self.release_input();
                 }
             }
-            if self.is_over_limit() {
+            if self.session.client.ending() == End::Now || self.is_over_limit() {
                 break;
             }
             self.session.server.evict_clients();
@@ -257,9 +260,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 self.session.client.end(End::AfterReply);
                 return;
             }
-            if self.session.out.len() >= FLUSH_BYTES {
-                self.flush_some().await;
-            }
         }
     }
 
@@ -277,18 +277,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     let request = &args[at..at + count];
                     (at, done) = (at + count, done + 1);
                     match self.session.step(&server, plain, request) {
-                        Step::Batch(call) => batch.push(call),
+                        Step::Batch(call) => {
+                            batch.push(call);
+                            if batch.len() >= self.batch_max {
+                                break;
+                            }
+                        }
                         Step::Alone(command) => {
                             run_batch(&mut self.session, &mut batch).await;
                             after = self.session.run(command, request);
-                            if !matches!(after, After::Go) {
+                            if !matches!(after, After::Go) || self.session.out.len() >= FLUSH_BYTES {
                                 break;
                             }
                             plain = self.session.is_plain();
                         }
                     }
                 }
+                let (calls, start) = (batch.len(), self.session.out.len());
                 run_batch(&mut self.session, &mut batch).await;
+                self.batch_max = next_batch_max(self.batch_max, calls, self.session.out.len() - start);
                 count_commands(&self.session, done);
                 let large = server.node.large_requests.threshold();
                 if large.is_some_and(|bytes| self.input.len() as u64 >= bytes) {
@@ -302,6 +309,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let bytes = self.parser.consume(done);
             self.input.drain(..bytes);
             self.settle(after).await;
+            if self.session.out.len() >= FLUSH_BYTES {
+                if self.is_over_limit() {
+                    self.session.client.end(End::Now);
+                }
+                self.flush_some().await;
+            }
             if self.session.client.ending() != End::No {
                 return;
             }
@@ -585,6 +598,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         core.bytes_out.fetch_add(n as u64, Ordering::Relaxed);
         core.writes.fetch_add(1, Ordering::Relaxed);
     }
+}
+
+/// How many commands the next batch may have, so that its replies are about as long as one flush.
+fn next_batch_max(batch_max: usize, calls: usize, bytes: usize) -> usize {
+    /// Large values come singly anyway; smaller batches would only cost.
+    const BATCH_MIN: usize = 8;
+    if bytes > FLUSH_BYTES {
+        return (calls * FLUSH_BYTES / bytes).max(BATCH_MIN);
+    }
+    if calls >= batch_max { (batch_max * 2).min(REQUESTS_MAX) } else { batch_max }
 }
 
 /// Runs the commands collected so far.
