@@ -210,8 +210,15 @@ pub fn parse_f64(text: &[u8]) -> Option<f64> {
 }
 
 /// As [`parse_f64`], but a decimal number that is too large is infinite and one that is too small is zero, which
-/// is what plain `strtod` makes of them.
+/// is what plain `strtod` makes of them. As there, the text ends at its first zero byte, leading white space is
+/// skipped, and no text at all is zero.
 pub fn parse_f64_or_limit(text: &[u8]) -> Option<f64> {
+    let text = &text[..memchr::memchr(0, text).unwrap_or(text.len())];
+    if text.is_empty() {
+        return Some(0.0);
+    }
+    let skipped = text.iter().take_while(|byte| matches!(byte, b' ' | b'\t'..=b'\r')).count();
+    let text = &text[skipped..];
     parse_f64(text)
         .or_else(|| std::str::from_utf8(text).ok()?.parse().ok().filter(|value: &f64| !value.is_nan()))
 }
