@@ -70,8 +70,7 @@ impl Mailbox {
         self.waker.wake();
     }
 
-    /// Takes the next post.
-    pub fn take(&self) -> Option<Post> {
+    fn take(&self) -> Option<Post> {
         let mut posts = self.posts.lock();
         let post = posts.pop_front();
         if posts.is_empty() {
@@ -84,6 +83,12 @@ impl Mailbox {
             self.bytes.fetch_sub(bytes.len(), Ordering::Relaxed);
         }
         post
+    }
+
+    /// Takes what has arrived by now. Not what arrives meanwhile: who writes much would keep its reader busy for ever.
+    pub fn arrived(&self) -> impl Iterator<Item = Post> + '_ {
+        let count = self.posts.lock().len();
+        std::iter::from_fn(|| self.take()).take(count)
     }
 
     /// Whether there is a post.

@@ -296,7 +296,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 let (calls, start) = (batch.len(), self.session.out.len());
                 run_batch(&mut self.session, &mut batch).await;
                 self.batch_max = next_batch_max(self.batch_max, calls, self.session.out.len() - start);
-                count_commands(&self.session, done);
+                // One that waits is counted when its wait is over.
+                let waits = matches!(after, After::Paused | After::Wait { .. });
+                self.session.count_commands(done - usize::from(waits));
+                note_at_once(&self.session, done);
                 let large = server.node.large_requests.threshold();
                 if large.is_some_and(|bytes| self.input.len() as u64 >= bytes) {
                     note_large_requests(&self.session, &args, &self.parser.requests()[..done]);
@@ -358,7 +361,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             match tokio::time::timeout(Duration::from_millis(left), self.next(reading)).await {
                 Ok(Event::Over) => return self.session.client.end(End::Now),
                 Ok(Event::Posts) => {
-                    while let Some(post) = self.session.client.mailbox.take() {
+                    for post in self.session.client.clone().mailbox.arrived() {
                         if let Post::Bytes(bytes) = post {
                             self.session.out.bytes_mut().extend_from_slice(&bytes);
                         }
@@ -405,7 +408,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     return WaitEnd::Gone;
                 }
                 Event::Posts => {
-                    while let Some(post) = self.session.client.mailbox.take() {
+                    for post in self.session.client.clone().mailbox.arrived() {
                         match post {
                             Post::Answer(answer) => return WaitEnd::Answer(answer),
                             Post::Bytes(bytes) => self.session.out.bytes_mut().extend_from_slice(&bytes),
@@ -423,7 +426,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     fn answer_in_mailbox(&mut self) -> Option<Vec<u8>> {
         let mut answer = None;
-        while let Some(post) = self.session.client.mailbox.take() {
+        for post in self.session.client.clone().mailbox.arrived() {
             match post {
                 Post::Answer(bytes) => answer = Some(bytes),
                 Post::Bytes(bytes) => self.session.out.bytes_mut().extend_from_slice(&bytes),
@@ -470,15 +473,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let args: Vec<&[u8]> = blocked.iter().flat_map(|blocked| blocked.args()).map(|arg| &**arg).collect();
         let ns = blocked.map_or(0, baton::held::Blocked::spent_ns);
         session.count_handled(command, &args, ns, reply_bytes, failed);
+        session.count_commands(1);
     }
 
     /// Takes what has come from elsewhere while no command is waited for.
     fn take_posts(&mut self) {
-        while let Some(post) = self.session.client.mailbox.take() {
-            if let Post::Bytes(bytes) = post {
-                self.session.out.bytes_mut().extend_from_slice(&bytes);
-            }
-        }
+        self.session.write_messages();
         self.note_unread();
     }
 
@@ -640,10 +640,8 @@ fn note_large_requests(session: &Session, args: &[&[u8]], counts: &[usize]) {
     }
 }
 
-fn count_commands(session: &Session, done: usize) {
-    session.client.commands.fetch_add(done as u64, Ordering::Relaxed);
+fn note_at_once(session: &Session, done: usize) {
     let figures = &session.server.cores[session.client.core];
-    figures.commands.fetch_add(done as u64, Ordering::Relaxed);
     // Only this core writes it: no need for more than a look, nearly always.
     if done as u64 > figures.commands_at_once_max.load(Ordering::Relaxed) {
         figures.commands_at_once_max.store(done as u64, Ordering::Relaxed);

@@ -142,10 +142,14 @@ fn serve_until_the_end(
     let mut threads = Vec::new();
     let (inlets, outlets): (Vec<_>, Vec<_>) = (0..cores).map(|_| mpsc::unbounded_channel()).unzip();
     *server.inlets.write() = inlets;
+    let handles: std::io::Result<Vec<_>> = (0..cores).map(|_| listen::handles(&listeners)).collect();
+    let handles =
+        handles.map_err(|error| format!("Cannot share the listening sockets between cores: {error}"))?;
+    // Before anybody can be served, who could change them.
+    let kinds: Vec<&str> = listen::kinds(&listeners).collect();
+    *server.listening.lock() = listeners;
     let mut failed = None;
-    for (core, outlet) in outlets.into_iter().enumerate() {
-        let own = listen::handles(&listeners)
-            .map_err(|error| format!("Cannot share the listening sockets between cores: {error}"))?;
+    for ((core, outlet), own) in outlets.into_iter().enumerate().zip(handles) {
         let server = server.clone();
         let started = std::thread::Builder::new().name(format!("core-{core}")).spawn(move || {
             pin(core);
@@ -157,10 +161,9 @@ fn serve_until_the_end(
         }
     }
     log!(Level::Notice, "Server initialized");
-    for kind in listen::kinds(&listeners) {
+    for kind in kinds {
         log!(Level::Notice, "Ready to accept connections {kind}");
     }
-    *server.listening.lock() = listeners;
     supervisor.ready();
     let result = wait_for_signal(&server);
     server.shut_down();

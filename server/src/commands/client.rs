@@ -540,8 +540,13 @@ fn kill(session: &mut Session, args: &[&[u8]], _: Option<&mut Held<'_>>) -> Resu
     };
     let clients = filters.clients(session);
     for client in &clients {
-        let is_me = client.id == session.client.id;
-        client.end(if is_me { End::AfterReply } else { End::Now });
+        if client.id == session.client.id {
+            client.end(End::AfterReply);
+        } else {
+            client.end(End::Now);
+            // Nobody is to see it any more, though its connection may take a moment to notice.
+            session.server.clients.write().remove(&client.id);
+        }
     }
     match (old, clients.len()) {
         (true, 0) => Err(CommandError::text("ERR No such client")),

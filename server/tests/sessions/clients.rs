@@ -1,0 +1,253 @@
+//! CLIENT, and how a connection introduces itself.
+
+use super::{check, id, receive, send, server, wait_until};
+use crate::support::client::{Client, Reply};
+use crate::support::process::Server;
+
+fn field(line: &str, name: &str) -> String {
+    let found = line.split(' ').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+    found.unwrap_or_else(|| panic!("no {name} in {line}")).trim_end().to_owned()
+}
+
+/// A field of CLIENT LIST about a client.
+fn seen(client: &mut Client, number: i64, name: &str) -> String {
+    let list = client.run(&format!("CLIENT LIST ID {number}")).text();
+    field(list.trim_end(), name)
+}
+
+#[test]
+fn a_line_tells_all_about_a_client() {
+    let mut server = server();
+    let (mut one, mut two) = (server.client_speaking(3), server.client());
+    let number = id(&mut one);
+    check(
+        &mut one,
+        "CLIENT SETNAME me; CLIENT SETINFO LIB-NAME lib; CLIENT SETINFO lib-ver 1.0; SELECT 3; CLIENT NO-TOUCH ON",
+        "+OK +OK +OK +OK +OK",
+    );
+    check(&mut one, "WATCH a b; SUBSCRIBE x", "+OK >[\"subscribe\", \"x\", :1]");
+    check(
+        &mut one,
+        "PSUBSCRIBE y; SSUBSCRIBE z",
+        ">[\"psubscribe\", \"y\", :2] >[\"ssubscribe\", \"z\", :1]",
+    );
+    check(&mut one, "MULTI; GET k", "+OK +QUEUED");
+    for (name, value) in [
+        ("id", &*number.to_string()),
+        ("name", "me"),
+        ("flags", "PxT"),
+        ("db", "3"),
+        ("sub", "1"),
+        ("psub", "1"),
+        ("ssub", "1"),
+        ("multi", "1"),
+        ("watch", "2"),
+        ("multi-mem", "4"),
+        ("omem", "0"),
+        ("events", "r"),
+        ("cmd", "get"),
+        ("user", "default"),
+        ("redir", "-1"),
+        ("resp", "3"),
+        ("lib-name", "lib"),
+        ("lib-ver", "1.0"),
+    ] {
+        assert_eq!(seen(&mut two, number, name), value, "{name}");
+    }
+    check(&mut two, "SELECT 3; SET a 1", "+OK +OK");
+    assert_eq!(seen(&mut two, number, "flags"), "PxdT");
+    check(&mut one, "RESET; CLIENT GETNAME", "+RESET $-1");
+    assert_eq!(seen(&mut two, number, "flags"), "N");
+    assert_eq!(seen(&mut two, number, "resp"), "2");
+    assert_eq!(seen(&mut two, number, "lib-name"), "lib");
+    let order: Vec<String> = two
+        .run("CLIENT INFO")
+        .text()
+        .trim_end()
+        .split(' ')
+        .map(|pair| pair.split('=').next().unwrap_or_default().to_owned())
+        .collect();
+    assert_eq!(
+        order.join(" "),
+        "id addr laddr fd name age idle flags db sub psub ssub multi watch qbuf qbuf-free argv-mem multi-mem rbs rbp \
+         obl oll omem tot-mem events cmd user redir resp lib-name lib-ver tot-net-in tot-net-out tot-cmds"
+    );
+}
+
+#[test]
+fn lists_are_filtered() {
+    let mut server = server();
+    let mut clients: Vec<Client> = Vec::new();
+    let mut numbers: Vec<i64> = Vec::new();
+    for _ in 0..4 {
+        // One after the other: those that come at once are numbered as their cores take them.
+        let mut client = server.client();
+        numbers.push(id(&mut client));
+        clients.push(client);
+    }
+    check(&mut clients[1], "CLIENT SETNAME b; SELECT 5", "+OK +OK");
+    check(&mut clients[2], "CLIENT SETINFO LIB-NAME c; SUBSCRIBE x", "+OK [\"subscribe\", \"x\", :1]");
+    check(&mut clients[3], "CLIENT CAPA redirect; MULTI", "+OK +OK");
+    let address = clients[0].run("CLIENT INFO").text();
+    let address = field(&address, "addr");
+    for (filter, wanted) in [
+        ("", &[0, 1, 2, 3][..]),
+        ("TYPE normal", &[0, 1, 3]),
+        ("TYPE pubsub", &[2]),
+        ("TYPE replica", &[]),
+        ("NOT-TYPE pubsub", &[0, 1, 3]),
+        ("TYPE primary", &[]),
+        ("NAME b", &[1]),
+        ("NOT-NAME b", &[0, 2, 3]),
+        ("DB 5", &[1]),
+        ("LIB-NAME c", &[2]),
+        ("CAPA r", &[3]),
+        ("FLAGS x", &[3]),
+        ("FLAGS N", &[0, 1]),
+        ("SKIPME yes", &[1, 2, 3]),
+        ("USER default SKIPME YES TYPE normal", &[1, 3]),
+        ("IP 127.0.0.1 DB 0", &[0, 2, 3]),
+        ("MAXAGE 1000", &[]),
+        ("IDLE 1000", &[]),
+        (&format!("ADDR {address}"), &[0]),
+        (&format!("NOT-ADDR {address}"), &[1, 2, 3]),
+        (&format!("ID {} {} NOT-ID {}", numbers[0], numbers[1], numbers[0]), &[1]),
+    ] {
+        // The connection with which the server was found ready may still be there.
+        wait_until(|| {
+            let list = clients[0].run(&format!("CLIENT LIST {filter}")).text();
+            let found: Vec<i64> = list.lines().filter_map(|line| field(line, "id").parse().ok()).collect();
+            let wanted: Vec<i64> = wanted.iter().map(|at: &usize| numbers[*at]).collect();
+            found == wanted
+        });
+    }
+    check(
+        &mut clients[0],
+        "CLIENT LIST TYPE; CLIENT LIST TYPE x; CLIENT LIST ID x; CLIENT LIST ID 0; CLIENT LIST USER x; \
+         CLIENT LIST FLAGS Q; CLIENT LIST DB 16; CLIENT LIST MAXAGE x; CLIENT LIST SKIPME maybe; CLIENT LIST NO x",
+        "-ERR syntax error -ERR Unknown client type 'x' -ERR client-id should be greater than 0 \
+         -ERR client-id should be greater than 0 -ERR No such user 'x' \
+         -ERR Unknown flags found in the provided filter: Q -ERR DB number should be between 0 and 15 \
+         -ERR maxage is not an integer or out of range -ERR syntax error -ERR syntax error",
+    );
+}
+
+#[test]
+fn clients_are_killed() {
+    let mut server = server();
+    let (mut one, mut two, mut three) = (server.client(), server.client(), server.client());
+    let numbers = (id(&mut one), id(&mut two));
+    check(
+        &mut three,
+        &format!(
+            "CLIENT KILL ID {} TYPE pubsub; CLIENT KILL ID {}; CLIENT KILL 1.2.3.4:5",
+            numbers.0, numbers.0
+        ),
+        ":0 :1 -ERR No such client",
+    );
+    assert!(one.is_closed());
+    let address = seen(&mut three, numbers.1, "addr");
+    check(&mut three, &format!("CLIENT KILL {address}; CLIENT KILL {address}"), "+OK -ERR No such client");
+    assert!(two.is_closed());
+    // The connection with which the server was found ready may still be there.
+    wait_until(|| three.run("CLIENT LIST").text().lines().count() == 1);
+    // Oneself only when asked to, and not before the reply.
+    check(&mut three, "CLIENT KILL TYPE normal SKIPME yes", ":0");
+    check(&mut three, "CLIENT KILL TYPE normal SKIPME no", ":1");
+    assert!(three.is_closed());
+}
+
+#[test]
+fn replies_are_turned_off_and_skipped() {
+    let mut server = server();
+    let mut client = server.client();
+    for command in [
+        "CLIENT REPLY OFF",
+        "PING",
+        "SET k 1",
+        "NOSUCH",
+        "MULTI",
+        "INCR k",
+        "EXEC",
+        "CLIENT REPLY SKIP",
+        "GET k",
+    ] {
+        send(&mut client, command);
+    }
+    check(&mut client, "CLIENT REPLY ON; GET k", "+OK \"2\"");
+    for command in
+        ["CLIENT REPLY SKIP", "GET k", "PING", "CLIENT REPLY SKIP", "CLIENT REPLY SKIP", "GET k", "PING"]
+    {
+        send(&mut client, command);
+    }
+    assert_eq!(receive(&mut client), "+PONG");
+    assert_eq!(receive(&mut client), "+PONG");
+    check(
+        &mut client,
+        "CLIENT REPLY maybe; MULTI; CLIENT REPLY OFF; DISCARD",
+        "-ERR syntax error +OK -ERR Command not allowed inside a transaction +OK",
+    );
+}
+
+#[test]
+fn a_password_is_asked_for() {
+    let mut server = Server::baton(&[("cores", "2")]);
+    let mut before = server.client();
+    check(
+        &mut before,
+        "AUTH x; AUTH default any; CONFIG SET requirepass secret; GET k",
+        "-ERR AUTH <password> called without any password configured for the default user. Are you sure your \
+         configuration is correct? +OK +OK $-1",
+    );
+    let mut client = server.client();
+    let no = "-NOAUTH Authentication required.";
+    let wrong = "-WRONGPASS invalid username-password pair or user is disabled.";
+    check(
+        &mut client,
+        "GET k; PING; NOSUCH",
+        &format!("{no} {no} -ERR unknown command 'NOSUCH', with args beginning with: "),
+    );
+    check(
+        &mut client,
+        "AUTH wrong; AUTH other secret; AUTH default secretsecret; AUTH a b c; GET k",
+        &format!("{wrong} {wrong} {wrong} -ERR syntax error {no}"),
+    );
+    check(
+        &mut client,
+        "HELLO",
+        "-NOAUTH HELLO must be called with the client already authenticated, otherwise the \
+        HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol \
+        version at the same time",
+    );
+    check(&mut client, "AUTH secret; GET k", "+OK $-1");
+    check(&mut client, &format!("RESET; GET k; AUTH default secret; GET k"), &format!("+RESET {no} +OK $-1"));
+    let mut other = server.client();
+    assert!(matches!(other.run("HELLO 3 AUTH default secret SETNAME n"), Reply::Map(_)));
+    check(&mut other, "CLIENT GETNAME; GET k; CONFIG SET requirepass none", "\"n\" _ +OK");
+    assert_eq!(other.call(&["CONFIG", "SET", "requirepass", ""]).text(), "OK");
+    check(&mut server.client(), "GET k", "$-1");
+}
+
+#[test]
+fn hello_agrees_on_a_protocol() {
+    let mut server = server();
+    let mut client = server.client();
+    check(
+        &mut client,
+        "HELLO 4; HELLO x; HELLO 3 WHAT; HELLO 3 SETNAME; HELLO 3 AUTH default",
+        "-NOPROTO unsupported protocol version -ERR Protocol version is not an integer or out of range \
+         -ERR Syntax error in HELLO option 'WHAT' -ERR Syntax error in HELLO option 'SETNAME' \
+         -ERR Syntax error in HELLO option 'AUTH'",
+    );
+    assert!(matches!(client.run("HELLO"), Reply::Array(pairs) if pairs.len() == 14));
+    assert!(matches!(client.run("HELLO 3"), Reply::Map(pairs) if pairs.len() == 7));
+    check(&mut client, "GET none; HGETALL none; SMEMBERS none", "_ {} ~[]");
+    assert!(matches!(client.run("HELLO 2"), Reply::Array(_)));
+    check(
+        &mut client,
+        "GET none; CLIENT GETREDIR; CLIENT TRACKINGINFO",
+        "$-1 :-1 [\"flags\", [\"off\"], \"redirect\", :-1, \"prefixes\", []]",
+    );
+    let spaced = client.call(&["CLIENT", "SETNAME", "a b"]);
+    assert_eq!(spaced.text(), "ERR Client names cannot contain spaces, newlines or special characters.");
+}
