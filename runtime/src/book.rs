@@ -79,7 +79,8 @@ fn upper(bucket: usize) -> u64 {
         return bucket as u64;
     }
     let (power, sub) = (bucket / SUB + 3, (bucket % SUB) as u64);
-    ((SUB as u64 + sub + 1) << (power - 4)) - 1
+    let width = 1u64 << (power - 4);
+    (SUB as u64 + sub) * width + (width - 1)
 }
 
 /// What one command has cost so far.

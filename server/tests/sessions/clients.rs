@@ -220,7 +220,7 @@ fn a_password_is_asked_for() {
         version at the same time",
     );
     check(&mut client, "AUTH secret; GET k", "+OK $-1");
-    check(&mut client, &format!("RESET; GET k; AUTH default secret; GET k"), &format!("+RESET {no} +OK $-1"));
+    check(&mut client, "RESET; GET k; AUTH default secret; GET k", &format!("+RESET {no} +OK $-1"));
     let mut other = server.client();
     assert!(matches!(other.run("HELLO 3 AUTH default secret SETNAME n"), Reply::Map(_)));
     check(&mut other, "CLIENT GETNAME; GET k; CONFIG SET requirepass none", "\"n\" _ +OK");
