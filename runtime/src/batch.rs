@@ -27,6 +27,12 @@ use tokio::sync::oneshot;
 /// Commands whose memory is asked for at once: enough to keep the processor's line buffers busy.
 const WINDOW: usize = 32;
 
+/// Replies that a batch collects before it stops.
+const REPLIES_MAX: usize = 256 * 1024;
+
+/// Commands over several cores that are run before anybody looks at how long their replies are.
+const GROUPED_MAX: usize = 128;
+
 /// One command of a batch: it works on the data, on one slot only, and does not block.
 #[derive(Clone, Copy)]
 pub struct Call<'n, 'b> {
@@ -64,26 +70,45 @@ struct Open {
 }
 
 impl Node {
-    /// Runs a batch for a connection of core `home` and appends the replies to `out`, in order.
+    /// Runs a batch for a connection of core `home` and appends the replies to `out`, in order. Returns how many
+    /// commands were run: all, or at least one if their replies are so long that the client had better take some first.
     pub async fn run_batch(
         self: &Arc<Self>,
         who: &Who,
         home: usize,
         calls: &[Call<'_, '_>],
         out: &mut Vec<u8>,
-    ) {
-        let mut rest = calls;
-        while !rest.is_empty() {
-            let done = self.run_alone(who, home, rest, out);
-            rest = &rest[done..];
-            if done == 0 {
-                return self.run_grouped(who, home, rest, out).await;
+    ) -> usize {
+        let full = out.len() + REPLIES_MAX;
+        let mut done = self.run_batch_now(who, home, calls, out);
+        while done < calls.len() && out.len() < full {
+            let part = calls.len().min(done + GROUPED_MAX);
+            self.run_grouped(who, home, &calls[done..part], out).await;
+            done = part;
+        }
+        done
+    }
+
+    /// As [`run_batch`](Self::run_batch), but only the first commands for which nobody has to be waited for.
+    pub fn run_batch_now(
+        self: &Arc<Self>,
+        who: &Who,
+        home: usize,
+        calls: &[Call<'_, '_>],
+        out: &mut Vec<u8>,
+    ) -> usize {
+        let (mut done, full) = (0, out.len() + REPLIES_MAX);
+        while done < calls.len() && out.len() < full {
+            match self.run_alone(who, home, &calls[done..], out) {
+                0 => break,
+                more => done += more,
             }
         }
+        done
     }
 
     /// The fast path: all commands belong to one core whose baton is free. Returns how many were run: all, or those
-    /// before the first whose slot has just moved, or none.
+    /// before the first whose slot has just moved, or as many as have long replies, or none.
     fn run_alone(
         self: &Arc<Self>,
         who: &Who,
@@ -265,6 +290,7 @@ fn run_group<'n, 'b>(
     let mut done = 0;
     let mut calls = calls.peekable();
     let mut hashes = [0; WINDOW];
+    let full = if ends.is_none() { out.len() + REPLIES_MAX } else { usize::MAX };
     while calls.peek().is_some() {
         let window: SmallVec<[Call<'_, '_>; WINDOW]> = calls.by_ref().take(WINDOW).collect();
         prefetch(node, &state.shard, who.db, &window, &mut hashes);
@@ -293,6 +319,9 @@ fn run_group<'n, 'b>(
                 ends.push(out.len());
             }
             done += 1;
+            if out.len() >= full {
+                return done;
+            }
         }
     }
     done

@@ -15,16 +15,19 @@ use crate::client::{End, Post};
 use crate::protocol::{Limits, Parser, ProtocolError};
 use crate::session::{After, Session, Step};
 use baton::batch::Call;
+use baton::held::Identity;
 use baton_engine::error::CommandError;
 use baton_engine::reply::{Out, Reply};
+use futures_util::FutureExt;
 use std::cell::RefCell;
 use std::future::poll_fn;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 /// What a read may bring at once.
 const READ_BYTES: usize = 64 * 1024;
@@ -39,21 +42,36 @@ const FLUSH_BYTES: usize = 256 * 1024;
 /// What a core keeps in buffers that nobody uses.
 const KEEP_BYTES: usize = 512 * 1024;
 
-/// Buffers that the connections of a core share.
+/// Buffers and parsers that the connections of a core share.
 #[derive(Debug, Default)]
-pub struct Buffers(RefCell<Vec<Vec<u8>>>);
+pub struct Buffers {
+    bytes: RefCell<Vec<Vec<u8>>>,
+    parsers: RefCell<Vec<Parser>>,
+}
 
 impl Buffers {
     fn lend(&self) -> Vec<u8> {
-        self.0.borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(READ_BYTES))
+        self.bytes.borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(READ_BYTES))
     }
 
     fn take_back(&self, mut buffer: Vec<u8>) {
         buffer.clear();
-        let mut all = self.0.borrow_mut();
+        let mut all = self.bytes.borrow_mut();
         let kept: usize = all.iter().map(Vec::capacity).sum();
         if buffer.capacity() >= READ_BYTES && kept + buffer.capacity() <= KEEP_BYTES {
             all.push(buffer);
+        }
+    }
+
+    fn lend_parser(&self) -> Parser {
+        self.parsers.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Takes a parser that is done with all its input.
+    fn take_parser_back(&self, parser: Parser) {
+        let mut all = self.parsers.borrow_mut();
+        if all.len() < 8 {
+            all.push(parser);
         }
     }
 }
@@ -67,8 +85,6 @@ pub struct Connection<S> {
     input: Vec<u8>,
     output: Vec<u8>,
     written: usize,
-    /// Commands that are run as one batch: fewer while replies are long.
-    batch_max: usize,
     /// The client has said that it will send no more.
     end_of_input: bool,
     /// How often a command has waited.
@@ -113,14 +129,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             input: Vec::new(),
             output: Vec::new(),
             written: 0,
-            batch_max: REQUESTS_MAX,
             end_of_input: false,
             waits: 0,
         }
     }
 
-    /// Serves until the connection ends. Gives the session back, for the last honours.
-    pub async fn serve(mut self) -> Session {
+    /// Serves until the connection ends. Should serving break down, the client hears of it and nobody else does.
+    pub async fn serve(&mut self) {
+        if AssertUnwindSafe(self.serve_on()).catch_unwind().await.is_err() {
+            self.session.client.broken();
+            let error = b"-ERR internal error: this connection is closed\r\n";
+            // A last word: whether it arrives is no longer of interest.
+            let _ = tokio::time::timeout(Duration::from_secs(1), self.stream.write_all(error)).await;
+        }
+    }
+
+    /// The end: what there is to take leave of.
+    pub fn into_session(self) -> Session {
+        self.note_change(&self.session.client.output_bytes, 0);
+        self.note_change(&self.session.client.query_bytes, 0);
+        self.session
+    }
+
+    async fn serve_on(&mut self) {
         loop {
             match self.next(true).await {
                 Event::Over => break,
@@ -138,7 +169,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         self.note_change(&self.session.client.output_memory, 0);
         self.note_change(&self.session.client.query_memory, 0);
-        self.session
     }
 
     /// Waits for whatever comes first. Reads only if `reading` and there is room.
@@ -204,6 +234,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
         if self.input.capacity() == 0 {
             self.input = self.buffers.lend();
+            if self.parser.is_at_rest() {
+                self.parser = self.buffers.lend_parser();
+            }
         }
         let expected = self.parser.expected().min(READ_BYTES * 16);
         let spare = self.input.capacity() - self.input.len();
@@ -269,33 +302,34 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         while !self.parser.requests().is_empty() {
             let mut done = 0;
             let mut after = After::Go;
+            // The replies so far are so long that they had better leave first.
+            let mut full = false;
+            let before = self.session.out.len();
             {
                 let args: Vec<&[u8]> = self.parser.spans().iter().map(|span| span.of(&self.input)).collect();
                 let (mut at, mut plain) = (0, self.session.is_plain());
                 let mut batch: Vec<Call<'_, '_>> = Vec::with_capacity(self.parser.requests().len());
                 for count in self.parser.requests() {
                     let request = &args[at..at + count];
-                    (at, done) = (at + count, done + 1);
+                    at += count;
                     match self.session.step(&server, plain, request) {
-                        Step::Batch(call) => {
-                            batch.push(call);
-                            if batch.len() >= self.batch_max {
+                        Step::Batch(call) => batch.push(call),
+                        Step::Alone(command) => {
+                            full = !run_batch(&mut self.session, &mut batch, &mut done).await;
+                            if full {
                                 break;
                             }
-                        }
-                        Step::Alone(command) => {
-                            run_batch(&mut self.session, &mut batch).await;
                             after = self.session.run(command, request);
-                            if !matches!(after, After::Go) || self.session.out.len() >= FLUSH_BYTES {
+                            done += 1;
+                            full = self.session.out.len() >= before + FLUSH_BYTES;
+                            if full || !matches!(after, After::Go) {
                                 break;
                             }
                             plain = self.session.is_plain();
                         }
                     }
                 }
-                let (calls, start) = (batch.len(), self.session.out.len());
-                run_batch(&mut self.session, &mut batch).await;
-                self.batch_max = next_batch_max(self.batch_max, calls, self.session.out.len() - start);
+                full = full || !run_batch(&mut self.session, &mut batch, &mut done).await;
                 // One that waits is counted when its wait is over.
                 let waits = matches!(after, After::Paused | After::Wait { .. });
                 self.session.count_commands(done - usize::from(waits));
@@ -311,8 +345,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             let bytes = self.parser.consume(done);
             self.input.drain(..bytes);
-            self.settle(after).await;
-            if self.session.out.len() >= FLUSH_BYTES {
+            if !matches!(after, After::Go | After::Close) {
+                // Boxed: waiting is rare, and the future of every idle connection has room for all it ever does.
+                Box::pin(self.settle(after)).await;
+            }
+            if full {
                 if self.is_over_limit() {
                     self.session.client.end(End::Now);
                 }
@@ -403,7 +440,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             match event {
                 Event::Input | Event::Flushed => {}
                 Event::Over => {
-                    cancel();
+                    // Until then somebody may be serving it, and must not find it in line once more.
+                    while !cancel() {
+                        tokio::task::yield_now().await;
+                    }
                     self.session.client.end(End::Now);
                     return WaitEnd::Gone;
                 }
@@ -412,9 +452,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                         match post {
                             Post::Answer(answer) => return WaitEnd::Answer(answer),
                             Post::Bytes(bytes) => self.session.out.bytes_mut().extend_from_slice(&bytes),
-                            Post::Unblock { wait, with_error } if wait == self.waits && cancel() => {
-                                let end = if with_error { WaitEnd::Error } else { WaitEnd::Timeout };
-                                return self.answer_in_mailbox().map_or(end, WaitEnd::Answer);
+                            Post::Unblock { wait, with_error } if wait == self.waits => {
+                                if cancel() {
+                                    let end = if with_error { WaitEnd::Error } else { WaitEnd::Timeout };
+                                    return self.answer_in_mailbox().map_or(end, WaitEnd::Answer);
+                                }
+                                // It is just being served, perhaps in vain: ask again behind its answer.
+                                tokio::task::yield_now().await;
+                                self.session.client.mailbox.put(Post::Unblock { wait, with_error });
                             }
                             Post::Unblock { .. } | Post::Wake => {}
                         }
@@ -508,6 +553,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn release_input(&mut self) {
         if self.input.is_empty() {
             self.buffers.take_back(std::mem::take(&mut self.input));
+            if self.parser.is_at_rest() {
+                self.buffers.take_parser_back(std::mem::take(&mut self.parser));
+            }
         } else if self.input.capacity() >= READ_BYTES && self.input.len() < READ_BYTES / 4 {
             // The rest of a request waits in a buffer of its own size.
             let rest = self.input.to_vec();
@@ -600,25 +648,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 }
 
-/// How many commands the next batch may have, so that its replies are about as long as one flush.
-fn next_batch_max(batch_max: usize, calls: usize, bytes: usize) -> usize {
-    /// Large values come singly anyway; smaller batches would only cost.
-    const BATCH_MIN: usize = 8;
-    if bytes > FLUSH_BYTES {
-        return (calls * FLUSH_BYTES / bytes).max(BATCH_MIN);
-    }
-    if calls >= batch_max { (batch_max * 2).min(REQUESTS_MAX) } else { batch_max }
-}
-
-/// Runs the commands collected so far.
-async fn run_batch(session: &mut Session, batch: &mut Vec<Call<'_, '_>>) {
-    let Some(last) = batch.last() else { return };
+/// Runs the commands collected so far and counts them; false when it stopped because their replies are long.
+async fn run_batch(session: &mut Session, batch: &mut Vec<Call<'_, '_>>, done: &mut usize) -> bool {
+    let Some(last) = batch.last() else { return true };
     session.client.last_command.store(last.command.id, Ordering::Relaxed);
-    let node = session.server.node.clone();
+    let (node, core) = (&session.server.node, session.client.core);
     let mut out = std::mem::take(session.out.bytes_mut());
-    node.run_batch(&session.who, session.client.core, batch, &mut out).await;
+    let full = out.len() + FLUSH_BYTES;
+    let mut run = node.run_batch_now(&session.who, core, batch, &mut out);
+    if run < batch.len() && out.len() < full {
+        // Boxed: else the future of every idle connection would have room for this.
+        run += Box::pin(node.run_batch(&session.who, core, &batch[run..], &mut out)).await;
+    }
     *session.out.bytes_mut() = out;
+    *done += run;
+    let all = run == batch.len();
     batch.clear();
+    all
 }
 
 /// Puts the large ones of the requests that have just been run into the log. Only called when all of the input

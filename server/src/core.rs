@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 
 /// What listens.
@@ -168,41 +168,54 @@ fn place(server: &Server, core: usize, accepted: Accepted) {
 
 /// Begins to serve a connection that has been counted for this core already.
 fn open(server: &Arc<Server>, core: usize, accepted: Accepted, buffers: &Rc<Buffers>) {
-    let (server, buffers) = (server.clone(), buffers.clone());
-    tokio::task::spawn_local(async move {
-        match accepted {
-            Accepted::Tcp(stream, peer) => {
-                let local = stream.local_addr().map(|address| address.to_string()).unwrap_or_default();
-                let fd = stream.as_raw_fd();
-                tune(&server, &stream);
-                if let Ok(mut stream) = tokio::net::TcpStream::from_std(stream) {
-                    match refusal(&server, Some(peer.ip())) {
-                        Some(line) => drop(stream.write_all(line.as_bytes()).await),
-                        None => {
-                            let client = enter(&server, peer.to_string(), local, fd, core, false);
-                            let session = Session::new(server.clone(), client);
-                            leave(Connection::new(stream, session, buffers).serve().await);
-                        }
-                    }
-                }
-            }
-            Accepted::Unix(stream) => {
-                let path = server.settings().unixsocket.lossy().into_owned();
-                let fd = stream.as_raw_fd();
-                if let Ok(mut stream) = tokio::net::UnixStream::from_std(stream) {
-                    match refusal(&server, None) {
-                        Some(line) => drop(stream.write_all(line.as_bytes()).await),
-                        None => {
-                            let address = format!("{path}:0");
-                            let client = enter(&server, address.clone(), address, fd, core, true);
-                            let session = Session::new(server.clone(), client);
-                            leave(Connection::new(stream, session, buffers).serve().await);
-                        }
-                    }
-                }
-            }
+    let begun = match accepted {
+        Accepted::Tcp(stream, peer) => {
+            let local = stream.local_addr().map(|address| address.to_string()).unwrap_or_default();
+            let fd = stream.as_raw_fd();
+            tune(server, &stream);
+            tokio::net::TcpStream::from_std(stream).map(|stream| {
+                admit(server, core, stream, Some(peer.ip()), buffers, || {
+                    enter(server, peer.to_string(), local, fd, core, false)
+                });
+            })
         }
+        Accepted::Unix(stream) => {
+            let fd = stream.as_raw_fd();
+            tokio::net::UnixStream::from_std(stream).map(|stream| {
+                admit(server, core, stream, None, buffers, || {
+                    let address = format!("{}:0", server.settings().unixsocket.lossy());
+                    enter(server, address.clone(), address, fd, core, true)
+                });
+            })
+        }
+    };
+    if begun.is_err() {
         server.cores[core].connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Serves a connection in a task of its own, or turns it away.
+fn admit<S: AsyncRead + AsyncWrite + Unpin + 'static>(
+    server: &Arc<Server>,
+    core: usize,
+    mut stream: S,
+    peer: Option<IpAddr>,
+    buffers: &Rc<Buffers>,
+    enter: impl FnOnce() -> Arc<Client>,
+) {
+    if let Some(line) = refusal(server, peer) {
+        let server = server.clone();
+        tokio::task::spawn_local(async move {
+            drop(stream.write_all(line.as_bytes()).await);
+            server.cores[core].connections.fetch_sub(1, Ordering::Relaxed);
+        });
+        return;
+    }
+    let mut connection = Connection::new(stream, Session::new(server.clone(), enter()), buffers.clone());
+    // Captured rather than passed on: this future is what an idle connection costs.
+    tokio::task::spawn_local(async move {
+        connection.serve().await;
+        leave(connection.into_session());
     });
 }
 
@@ -270,6 +283,7 @@ fn leave(mut session: Session) {
     let server = session.server.clone();
     session.leave_monitors();
     server.clients.write().remove(&session.client.id);
+    server.cores[session.client.core].connections.fetch_sub(1, Ordering::Relaxed);
 }
 
 /// What a core does besides serving: expiry, idle clients, limits, figures.

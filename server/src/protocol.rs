@@ -118,6 +118,11 @@ impl Parser {
         self.missing > 0 || self.partial > 0
     }
 
+    /// Whether it is as good as new: nothing of the input is left to it.
+    pub fn is_at_rest(&self) -> bool {
+        self.at == 0 && !self.is_partial() && self.length.is_none() && self.requests.is_empty()
+    }
+
     /// Length of the argument that has begun to come, for sizing the buffer.
     pub fn expected(&self) -> usize {
         self.length.unwrap_or(0)

@@ -41,12 +41,19 @@ fn walk(keyspace: &mut Keyspace<'_>, mut budget: usize) -> Step {
     let mut step = Step { expired: 0, done: true };
     let Some(shard) = keyspace.shards().next() else { return step };
     let mut at = shard.expire_walk;
+    let is_whole = at == Walk::default();
+    if is_whole && keyspace.now_ms() < shard.quiet_until_ms {
+        return step;
+    }
+    let mut next_ms = i64::MAX;
     let volatile: SmallVec<[usize; 16]> =
         (0..shard.databases()).filter(|db| shard.counts(*db).volatile > 0).collect();
     if !volatile.is_empty() {
         while let Some(slot) = Slot::new(at.slot) {
             for &db in volatile.iter().filter(|db| **db >= at.db) {
-                if !is_due(keyspace, slot, db) {
+                let Some(due_ms) = due_at(keyspace, slot, db) else { continue };
+                if due_ms > keyspace.now_ms() {
+                    next_ms = next_ms.min(due_ms);
                     continue;
                 }
                 if budget == 0 {
@@ -59,11 +66,15 @@ fn walk(keyspace: &mut Keyspace<'_>, mut budget: usize) -> Step {
                 if let Some(inside) = looked.inside {
                     return stop_at(keyspace, Walk { slot: slot.index(), db, inside: Some(inside) }, step);
                 }
+                next_ms = next_ms.min(due_at(keyspace, slot, db).unwrap_or(i64::MAX));
             }
             at = Walk { slot: slot.index() + 1, db: 0, inside: None };
         }
     }
     set_walk(keyspace, Walk::default());
+    if let Some(shard) = keyspace.nth_shard_mut(0).filter(|_| is_whole) {
+        shard.quiet_until_ms = next_ms;
+    }
     step
 }
 
@@ -78,10 +89,11 @@ fn set_walk(keyspace: &mut Keyspace<'_>, walk: Walk) {
     }
 }
 
-fn is_due(keyspace: &Keyspace<'_>, slot: Slot, db: usize) -> bool {
-    let now_ms = keyspace.now_ms();
-    let found = keyspace.shards().next().and_then(|shard| shard.slot(slot)?.db(shard.physical(db)));
-    found.is_some_and(|db| db.volatile > 0 && db.due_ms <= now_ms)
+/// When a database of a slot has to be looked at, if anything in it expires.
+fn due_at(keyspace: &Keyspace<'_>, slot: Slot, db: usize) -> Option<i64> {
+    let shard = keyspace.shards().next()?;
+    let db = shard.slot(slot)?.db(shard.physical(db))?;
+    (db.volatile > 0).then_some(db.due_ms)
 }
 
 /// What a sweep has done.

@@ -139,6 +139,8 @@ pub struct Shard {
     pub garbage: Vec<Garbage>,
     /// Where the active expiry goes on.
     pub(super) expire_walk: Walk,
+    /// Nothing is due before this time: an idle shard is not walked through at all.
+    pub(super) quiet_until_ms: i64,
 }
 
 /// Something that takes long to free.
@@ -151,7 +153,7 @@ pub enum Garbage {
 }
 
 /// Where the active expiry stands: before a database of a slot, or in the middle of it.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Walk {
     /// The slot by its number; `SLOTS` and more mean the start.
     pub slot: usize,
@@ -162,7 +164,7 @@ pub(super) struct Walk {
 }
 
 /// The part of a table that the active expiry has been through.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Inside {
     /// Which table of the slot this is.
     pub physical: usize,
@@ -193,6 +195,7 @@ impl Shard {
             effects: Effects::default(),
             garbage: Vec::new(),
             expire_walk: Walk::default(),
+            quiet_until_ms: 0,
         }
     }
 
@@ -296,6 +299,7 @@ impl Shard {
     pub fn put_slot(&mut self, slot: Slot, data: Option<Box<SlotData>>) {
         self.owned[slot.index()] = true;
         self.leave_walk(slot);
+        self.quiet_until_ms = 0;
         if let Some(data) = &data {
             self.count(data, |count, n| *count += n);
         }
@@ -364,6 +368,7 @@ impl Shard {
         if after.any() {
             db.due_ms = if db.volatile == 1 { due_ms } else { db.due_ms.min(due_ms) };
             self.expire_walk.note(slot, physical, due_ms);
+            self.quiet_until_ms = self.quiet_until_ms.min(due_ms);
         }
     }
 

@@ -172,7 +172,8 @@ impl Bench {
         runtime.block_on(async {
             let limit = Duration::from_secs(20);
             let run = self.node.run_batch(&self.who, home, &calls, &mut out);
-            tokio::time::timeout(limit, run).await.expect("a batch that never ends");
+            let done = tokio::time::timeout(limit, run).await.expect("a batch that never ends");
+            assert_eq!(done, calls.len());
         });
         out
     }
