@@ -109,8 +109,8 @@ fn class(bytes: usize) -> i64 {
     if bytes <= 128 {
         return bytes.next_multiple_of(16).max(16) as i64;
     }
-    let step = (bytes - 1).next_power_of_two() / 8;
-    bytes.next_multiple_of(step.max(16)) as i64
+    let step = 1_usize << ((bytes - 1).ilog2() - 2);
+    bytes.next_multiple_of(step) as i64
 }
 
 /// jemalloc, counted.
