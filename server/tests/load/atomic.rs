@@ -11,12 +11,7 @@ use std::time::{Duration, Instant};
 type Work = Box<dyn FnMut(&mut Client) + Send>;
 
 /// Runs clients for a while; CORE MOVE gives their keys' slots away all the time.
-fn under_moves(
-    server: &mut Server,
-    keys: &[String],
-    time: Duration,
-    clients: Vec<Work>,
-) {
+fn under_moves(server: &mut Server, keys: &[String], time: Duration, clients: Vec<Work>) {
     let stop = AtomicBool::new(false);
     let mut mover = server.client();
     thread::scope(|scope| {
