@@ -152,7 +152,7 @@ fn serve_until_the_end(
     for ((core, outlet), own) in outlets.into_iter().enumerate().zip(handles) {
         let server = server.clone();
         let started = std::thread::Builder::new().name(format!("core-{core}")).spawn(move || {
-            pin(core);
+            pin(core, cores);
             core::run(server, core, own, outlet);
         });
         match started {
@@ -269,10 +269,13 @@ fn core_count(settings: &Settings) -> usize {
     }
 }
 
-/// Pins the thread of a core to a processor, when there is one for each.
-fn pin(core: usize) {
+/// Pins the thread of a core to a processor, when the cores leave processors to others. On a machine that they fill, a
+/// pinned thread waits out the time slice of whoever is on its processor, though another may be idle.
+fn pin(core: usize, cores: usize) {
     let Some(processors) = core_affinity::get_core_ids() else { return };
-    if let Some(processor) = processors.get(core) {
+    if processors.len() > cores
+        && let Some(processor) = processors.get(core)
+    {
         core_affinity::set_for_current(*processor);
     }
 }
