@@ -122,6 +122,12 @@ fn greet(loaded: &Loaded, no_file: bool) {
     log!(Level::Notice, "Running mode=standalone, port={}.", loaded.settings.port);
     // Test suites read the pid from this line.
     log!(Level::Notice, "PID: {}", std::process::id());
+    if loaded.settings.appendonly {
+        log!(
+            Level::Warning,
+            "WARNING: 'appendonly yes' has no effect: this version keeps the data in memory only, and it is gone when the process ends"
+        );
+    }
     syscheck::warn_at_start(&loaded.settings);
 }
 

@@ -124,6 +124,13 @@ fn prepare(
     new: &Settings,
     changed: &[&'static Setting],
 ) -> Result<Option<listen::Listeners>, ConfigError> {
+    if new.appendonly && !old.appendonly {
+        // To answer OK would be to promise what is not kept.
+        return Err(ConfigError::refused(
+            "appendonly",
+            "this version keeps the data in memory only, it writes no log",
+        ));
+    }
     if new.maxclients > old.maxclients {
         let possible = daemon::adjust_open_files(new.maxclients);
         let possible = possible.map_err(|error| ConfigError::refused("maxclients", error.to_string()))?;
