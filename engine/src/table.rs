@@ -21,8 +21,9 @@ pub const SUB_MAX: usize = 448;
 const MERGE_MAX: usize = SUB_MAX / 4;
 /// Width of the order in bits.
 pub const ORDER_BITS: u32 = 48;
-/// Splitting stops here: elements that agree in so many bits are the work of nobody honest.
-const DEPTH_MAX: u8 = 32;
+/// Splitting stops here: elements that agree in so many bits are the work of nobody honest. The index stays
+/// below 64 MB whatever they are.
+const DEPTH_MAX: u8 = 24;
 
 /// The place of a hash in the order of scans.
 #[inline]
