@@ -9,7 +9,7 @@ pub type ListModel = VecDeque<Vec<u8>>;
 
 /// One operation on a list.
 #[derive(Debug, Clone)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "the variants are named after the methods of `List`")]
 pub enum ListOp {
     PushFront(Vec<u8>),
     PushBack(Vec<u8>),
@@ -38,7 +38,7 @@ pub enum ListOp {
 
 /// What an operation returned.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "the variants are named after the methods of `List`")]
 pub enum Outcome {
     Done,
     Found(bool),

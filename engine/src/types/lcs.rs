@@ -22,7 +22,7 @@ pub struct Match {
 
 impl Match {
     /// The number of bytes, at least one.
-    #[allow(clippy::len_without_is_empty)]
+    #[allow(clippy::len_without_is_empty, reason = "a match is never empty")]
     pub fn len(&self) -> usize {
         self.a.len()
     }

@@ -7,7 +7,7 @@
 //! | `order`    | real locks, whose deadlocks the checker sees: may several be taken, and taken in vain?    |
 
 // The same file twice on purpose, over different primitives.
-#![allow(clippy::duplicate_mod)]
+#![allow(clippy::duplicate_mod, reason = "the same file over different primitives is the point")]
 
 mod handover;
 mod order;
