@@ -3,11 +3,14 @@
 //! For each group: take the core's baton if it is free and run the group right here, whoever's core that is; if it is
 //! taken, send the group to the core's inbox, where it is run before the baton is let go. The replies are put back
 //! into the order of the commands.
+//!
+//! Commands over several slots (MSET, DEL of many keys) are run in their place, together with those right before and
+//! after them: the batons of all their keys are taken once for the whole stretch, not once per command.
 
 use crate::blocked;
 use crate::caught::{self, execute_for};
 use crate::held::{Cost, Who, account};
-use crate::node::{CoreState, Node};
+use crate::node::{CoreState, Cores, Node};
 use crate::registry::Registered;
 use baton_engine::command::Flag;
 use baton_engine::context::{Caller, Context};
@@ -33,15 +36,66 @@ const REPLIES_MAX: usize = 256 * 1024;
 /// Commands over several cores that are run before anybody looks at how long their replies are.
 const GROUPED_MAX: usize = 128;
 
-/// One command of a batch: it works on the data, on one slot only, and does not block.
+/// Keys whose batons are held at once for commands over several slots: nobody else should wait long for them.
+const WIDE_KEYS_MAX: usize = 1024;
+
+/// So many commands of one key in a row are worth their own grouping, between others over several slots.
+const NARROW_MIN: usize = 16;
+
+/// One command of a batch: it works on the data, on keys that its arguments name, and does not block.
 #[derive(Clone, Copy)]
 pub struct Call<'n, 'b> {
     /// Which command.
     pub command: &'n Registered,
     /// Its arguments, the name first.
     pub args: &'b [&'b [u8]],
-    /// The slot of its keys.
-    pub slot: Slot,
+    /// Which argument is its only key; 0 if it has several.
+    only_key: usize,
+    /// The slot of its only key.
+    slot: Slot,
+}
+
+impl<'n, 'b> Call<'n, 'b> {
+    /// A command for a batch, or `None` if it cannot be part of one: it blocks, works on the node or on all shards, or
+    /// does not say which its keys are.
+    #[inline]
+    pub fn new(command: &'n Registered, args: &'b [&'b [u8]]) -> Option<Self> {
+        if !command.batches {
+            return None;
+        }
+        let only_key = match command.only_key {
+            Some(at) => at,
+            None => only_key_of(command, args)?,
+        };
+        let slot = if only_key > 0 { Slot::of(args.get(only_key)?) } else { Slot::FIRST };
+        Some(Self { command, args, only_key, slot })
+    }
+
+    /// Whether its keys may be in several slots.
+    #[inline]
+    fn is_wide(&self) -> bool {
+        self.only_key == 0
+    }
+
+    /// Its only key.
+    #[inline]
+    fn key(&self) -> &'b [u8] {
+        self.args.get(self.only_key).copied().unwrap_or_default()
+    }
+}
+
+/// The argument that is the only key of a command that may have several; 0 if it has several, none if it has none or
+/// they cannot be told.
+fn only_key_of(command: &Registered, args: &[&[u8]]) -> Option<usize> {
+    let (mut count, mut last) = (0, 0);
+    for spec in command.command.keys {
+        spec.positions(args, &mut |at| (count, last) = (count + 1, at)).ok()?;
+    }
+    match count {
+        0 => None,
+        1 => Some(last),
+        _ => Some(0),
+    }
 }
 
 /// By core, the places of its commands in the batch.
@@ -82,9 +136,15 @@ impl Node {
         let full = out.len() + REPLIES_MAX;
         let mut done = self.run_batch_now(who, home, calls, out);
         while done < calls.len() && out.len() < full {
-            let part = calls.len().min(done + GROUPED_MAX);
-            self.run_grouped(who, home, &calls[done..part], out).await;
-            done = part;
+            let rest = &calls[done..];
+            match narrow_stretch(rest) {
+                0 => done += self.run_wide(who, rest, out),
+                stretch => {
+                    let part = stretch.min(GROUPED_MAX);
+                    self.run_grouped(who, home, &rest[..part], out).await;
+                    done += part;
+                }
+            }
         }
         done
     }
@@ -99,11 +159,44 @@ impl Node {
     ) -> usize {
         let (mut done, full) = (0, out.len() + REPLIES_MAX);
         while done < calls.len() && out.len() < full {
-            match self.run_alone(who, home, &calls[done..], out) {
-                0 => break,
-                more => done += more,
+            let rest = &calls[done..];
+            let more = match narrow_stretch(rest) {
+                0 => self.run_wide(who, rest, out),
+                stretch => self.run_alone(who, home, &rest[..stretch], out),
+            };
+            if more == 0 {
+                break;
+            }
+            done += more;
+        }
+        done
+    }
+
+    /// Runs the first commands of a batch that begins with one over several slots, under the batons of all their keys.
+    /// Returns how many: at least one.
+    fn run_wide(self: &Arc<Self>, who: &Who, calls: &[Call<'_, '_>], out: &mut Vec<u8>) -> usize {
+        let keys = WideKeys::of(self, calls);
+        let mut held = self.hold(|node| keys.cores(node));
+        let mut replies = Out::with_buffer(std::mem::take(out), who.resp3);
+        let (mut done, mut asked, mut at) = (0, 0, 0);
+        let full = replies.len() + REPLIES_MAX;
+        for (call, count) in calls.iter().zip(&keys.counts) {
+            // The next keys are on their way while these are worked on.
+            while asked < keys.keys.len().min(at + WINDOW) {
+                let part = &keys.keys[asked..keys.keys.len().min(asked + WINDOW)];
+                held.prefetch(who.db, part);
+                asked += part.len();
+            }
+            at += count;
+            held.run(who, call.command, call.args, false, &mut replies);
+            held.serve();
+            done += 1;
+            if replies.len() >= full {
+                break;
             }
         }
+        *out = replies.into_bytes();
+        held.finish();
         done
     }
 
@@ -217,13 +310,13 @@ impl Node {
     ) -> oneshot::Receiver<Replies> {
         let mut bytes: Vec<u8> = Vec::new();
         let mut ends: Vec<usize> = Vec::new();
-        let mut owned: Vec<(usize, usize, Slot)> = Vec::new();
+        let mut owned: Vec<(usize, usize, usize, Slot)> = Vec::new();
         for call in calls {
             for arg in call.args {
                 bytes.extend_from_slice(arg);
                 ends.push(bytes.len());
             }
-            owned.push((call.command.id, call.args.len(), call.slot));
+            owned.push((call.command.id, call.args.len(), call.only_key, call.slot));
         }
         let (done, reply) = oneshot::channel();
         let (node, who) = (self.clone(), who.clone());
@@ -232,9 +325,9 @@ impl Node {
             let args: Vec<&[u8]> =
                 ends.iter().map(|end| &bytes[starts.next().unwrap_or_default()..*end]).collect();
             let mut at = 0;
-            let calls = owned.iter().map(|(id, count, slot)| {
+            let calls = owned.iter().map(|&(id, count, only_key, slot)| {
                 at += count;
-                Call { command: node.registry.get(*id), args: &args[at - count..at], slot: *slot }
+                Call { command: node.registry.get(id), args: &args[at - count..at], only_key, slot }
             });
             state.book.inbox += owned.len() as u64;
             let mut replies = Out::new(who.resp3);
@@ -245,6 +338,57 @@ impl Node {
         }));
         reply
     }
+}
+
+/// The keys of the commands that are run under the same batons, in order.
+struct WideKeys {
+    keys: Vec<(Slot, u64)>,
+    /// How many each command has.
+    counts: SmallVec<[usize; 16]>,
+}
+
+impl WideKeys {
+    /// Those of the first commands: up to where a long stretch begins that is better off without all these batons.
+    fn of(node: &Node, calls: &[Call<'_, '_>]) -> Self {
+        let mut keys = Vec::with_capacity(64);
+        let mut counts = SmallVec::new();
+        let hashed = |key: &[u8]| (Slot::of(key), node.hasher().hash(key));
+        for (at, call) in calls.iter().enumerate() {
+            let before = keys.len();
+            if call.is_wide() {
+                for spec in call.command.command.keys {
+                    // They have been found once already: without an error.
+                    let _ = spec.positions(call.args, &mut |at| keys.push(hashed(call.args[at])));
+                }
+            } else if narrow_stretch(&calls[at..]) >= NARROW_MIN {
+                break;
+            } else {
+                keys.push((call.slot, node.hasher().hash(call.key())));
+            }
+            counts.push(keys.len() - before);
+            if keys.len() >= WIDE_KEYS_MAX {
+                break;
+            }
+        }
+        Self { keys, counts }
+    }
+
+    /// The cores that own them at this moment.
+    fn cores(&self, node: &Node) -> Cores {
+        let mut cores = Cores::new();
+        for (slot, _) in &self.keys {
+            let owner = node.slots.owner(*slot);
+            if let Err(place) = cores.binary_search(&owner) {
+                cores.insert(place, owner);
+            }
+        }
+        cores
+    }
+}
+
+/// How many commands come before the first over several slots.
+fn narrow_stretch(calls: &[Call<'_, '_>]) -> usize {
+    calls.iter().position(Call::is_wide).unwrap_or(calls.len())
 }
 
 impl Open {
@@ -337,9 +481,7 @@ fn prefetch(
     hashes: &mut [u64; WINDOW],
 ) {
     for (call, hash) in window.iter().zip(hashes.iter_mut()) {
-        if let Some(key) = call.command.only_key.and_then(|at| call.args.get(at)) {
-            *hash = node.hasher().hash(key);
-        }
+        *hash = node.hasher().hash(call.key());
         shard.prefetch_slot(call.slot);
     }
     // A single command waits for its memory either way.
@@ -377,9 +519,7 @@ fn run_call(
     let rng = Rng::seeded(state.shard.rng.next_u64());
     let mut keyspace = Keyspace::one(&mut state.shard, settings, who.db, now_ms);
     keyspace.set_no_touch(who.no_touch);
-    if let Some(key) = command.only_key.and_then(|at| args.get(at)) {
-        keyspace.hint(key, call.slot, hash);
-    }
+    keyspace.hint(call.key(), call.slot, hash);
     let caller = Caller { may_block: false, no_touch: who.no_touch, id: who.id };
     let hasher = node.hasher();
     Some(execute_for(who, &mut Context { keyspace, out, settings, hasher, rng, caller }, run, args))

@@ -15,6 +15,7 @@ use baton_engine::keyspace::{Keyspace, ShardList};
 use baton_engine::random::Rng;
 use baton_engine::reply::Out;
 use baton_engine::settings::Settings;
+use baton_engine::slot::Slot;
 use smallvec::SmallVec;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -161,7 +162,6 @@ impl<'n> Held<'n> {
         out: &mut Out,
     ) -> Outcome {
         let node = self.node;
-        let settings = self.settings.clone();
         if !command.command.arity.accepts(args.len()) {
             return self.reject(command, &arity_error(command.command, args), out);
         }
@@ -170,7 +170,8 @@ impl<'n> Held<'n> {
             return Outcome::Refused;
         };
         let core = self.cores[0];
-        let over = !self.memory_granted && node.over_limit(&mut self.states[0], &settings, core);
+        let settings = &*self.settings;
+        let over = !self.memory_granted && node.over_limit(&mut self.states[0], settings, core);
         if over && command.has(Flag::DenyOom) {
             node.oom_refusals.fetch_add(1, Ordering::Relaxed);
             return self.reject(command, &CommandError::OutOfMemory, out);
@@ -180,10 +181,10 @@ impl<'n> Held<'n> {
         let caller = Caller { may_block, no_touch: who.no_touch, id: who.id };
         let written = out.len();
         let mut shards = Shards(&mut self.states);
-        let mut keyspace = Keyspace::many(&mut shards, &settings, who.db, self.now_ms);
+        let mut keyspace = Keyspace::many(&mut shards, settings, who.db, self.now_ms);
         keyspace.set_no_touch(who.no_touch);
         let (hasher, rng) = (node.hasher(), Rng::seeded(seed));
-        let mut ctx = Context { keyspace, out: &mut *out, settings: &settings, hasher, rng, caller };
+        let mut ctx = Context { keyspace, out: &mut *out, settings, hasher, rng, caller };
         let outcome = execute_for(who, &mut ctx, run, args);
         if outcome == Outcome::Refused {
             let reply = &out.as_bytes()[written..];
@@ -193,9 +194,31 @@ impl<'n> Held<'n> {
         let reply_bytes = out.len() - written;
         account(node, &mut self.states[0], who, command, args, outcome, Cost { ns, reply_bytes });
         for state in &mut self.states {
-            node.publish_events(&mut state.shard, &settings);
+            node.publish_events(&mut state.shard, settings);
         }
         outcome
+    }
+
+    /// Serves whoever waits for a key that has changed. Letting go does it too; this is for the end of a command that is
+    /// followed by others.
+    #[inline]
+    pub(crate) fn serve(&mut self) {
+        blocked::serve(self.node, &mut self.states, &self.settings, self.now_ms);
+    }
+
+    /// Asks for the memory behind keys, given by slot and hash, so that the commands on them find it there.
+    pub(crate) fn prefetch(&self, db: usize, keys: &[(Slot, u64)]) {
+        let shard = |slot: Slot| self.states.iter().map(|state| &state.shard).find(|shard| shard.owns(slot));
+        for (slot, _) in keys {
+            if let Some(shard) = shard(*slot) {
+                shard.prefetch_slot(*slot);
+            }
+        }
+        for (slot, hash) in keys {
+            if let Some(shard) = shard(*slot) {
+                shard.prefetch_entry(*slot, db, *hash);
+            }
+        }
     }
 
     /// Refuses a command before it runs.

@@ -17,6 +17,8 @@ pub struct Registered {
     pub flags: u64,
     /// The argument that is its only key, for commands with exactly one key at a fixed place.
     pub only_key: Option<usize>,
+    /// May be part of a batch: it works on the data, does not block, and its arguments name its keys.
+    pub batches: bool,
     /// Runs on the data, if it does.
     pub run: Option<ShardFn>,
     /// Runs on all shards at once.
@@ -81,6 +83,11 @@ impl Registry {
             id,
             flags: command.flag_bits(),
             only_key: only_key(command),
+            batches: run.is_some()
+                && !all_shards
+                && !command.flags.contains(&Flag::Blocking)
+                && !command.keys.is_empty()
+                && !command.has_unknown_keys(),
             run,
             all_shards,
             subcommands: HashMap::new(),

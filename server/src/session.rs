@@ -12,7 +12,6 @@ use baton_engine::error::{CommandError, printable};
 use baton_engine::execute::{Outcome, arity_error};
 use baton_engine::keyspace::waiting::WatchFlag;
 use baton_engine::reply::{Out, Reply};
-use baton_engine::slot::Slot;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -137,13 +136,8 @@ impl Session {
         let Some(command) = server.node.registry.find(args[0]) else {
             return Step::Alone(Err(unknown_command(args)));
         };
-        if plain
-            && command.run.is_some()
-            && let Some(key) = command.only_key.and_then(|at| args.get(at))
-            && !command.has(Flag::Blocking)
-            && !command.all_shards
-        {
-            return Step::Batch(Call { command, args, slot: Slot::of(key) });
+        if plain && let Some(call) = Call::new(command, args) {
+            return Step::Batch(call);
         }
         Step::Alone(resolve(server, command, args))
     }

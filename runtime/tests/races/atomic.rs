@@ -102,6 +102,47 @@ fn nothing_is_ever_half_done() {
 }
 
 #[test]
+fn in_batches_commands_over_several_cores_keep_their_place() {
+    const ROUNDS: usize = 400;
+    let bench = Bench::new();
+    let keys = [0, 1, 2, 3].map(|core| key_on(core, 5));
+    let all = keys.join(" ");
+    bench.run(&format!("MSET {}", keys.each_ref().map(|key| format!("{key} 0")).join(" ")));
+    let working = |home: usize| {
+        let (keys, all) = (keys.clone(), all.clone());
+        Box::new(move |client: Bench| {
+            let own = format!("own:{home}");
+            for round in 0..ROUNDS {
+                // Now and then so many of one key that they make a group of their own.
+                let singles = if round % 3 == 0 { 40 } else { round % 7 };
+                let same = keys.each_ref().map(|key| format!("{key} {}", round * CORES + home)).join(" ");
+                let mut lines = vec![format!("DEL {own}"), format!("MSET {same}"), format!("MGET {all}")];
+                lines.extend((0..singles).map(|_| format!("INCR {own}")));
+                lines.extend([format!("MGET {own} {own}"), format!("INCR {own}"), format!("MGET {all}")]);
+                let replies = String::from_utf8(client.batch(home, &lines)).unwrap();
+                let mut replies = replies.lines().filter(|line| !line.starts_with(['$', '*']));
+                let mut next = || replies.next().unwrap();
+                assert_eq!((next(), next()), (if round == 0 { ":0" } else { ":1" }, "+OK"));
+                let values: [&str; CORES] = std::array::from_fn(|_| next());
+                assert!(values.iter().all(|value| *value == values[0]), "half an MSET was seen");
+                for n in 1..=singles {
+                    assert_eq!(next(), format!(":{n}"));
+                }
+                if singles > 0 {
+                    assert_eq!((next(), next()), (&*singles.to_string(), &*singles.to_string()));
+                }
+                assert_eq!(next(), format!(":{}", singles + 1));
+                let values: Vec<&str> = replies.collect();
+                assert_eq!(values.len(), CORES);
+                assert!(values.iter().all(|value| *value == values[0]), "half an MSET was seen");
+            }
+        }) as Box<dyn FnOnce(Bench) + Send>
+    };
+    let moving: Vec<&str> = keys.iter().map(String::as_str).collect();
+    under_moves(&bench, &moving, (0..CORES).map(working).collect());
+}
+
+#[test]
 fn transactions_and_watches_see_every_change() {
     const ROUNDS: usize = 1_500;
     let bench = Bench::new();

@@ -156,15 +156,14 @@ impl Bench {
         result
     }
 
-    /// Runs commands with one key each as a batch of a connection of core `home`; the raw replies.
+    /// Runs commands as a batch of a connection of core `home`; the raw replies.
     pub fn batch<S: AsRef<str>>(&self, home: usize, lines: &[S]) -> Vec<u8> {
         let args: Vec<Vec<&[u8]>> = lines.iter().map(|line| words(line.as_ref())).collect();
         let calls: Vec<Call<'_, '_>> = args
             .iter()
             .map(|args| {
                 let command = self.node.registry.find(args[0]).expect("a known command");
-                let key = args[command.only_key.expect("one key")];
-                Call { command, args, slot: Slot::of(key) }
+                Call::new(command, args).expect("a command for batches")
             })
             .collect();
         let mut out = Vec::new();
