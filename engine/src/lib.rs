@@ -6,6 +6,7 @@
 //! Absent on purpose: sockets, threads, locks, files, tokio.
 #![deny(missing_docs)]
 
+pub mod aof;
 pub mod command;
 pub mod commands;
 pub mod context;
@@ -25,3 +26,4 @@ pub mod table;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod types;
+pub mod words;

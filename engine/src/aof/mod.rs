@@ -1,0 +1,13 @@
+//! The append-only log: its files, as bytes.
+//!
+//! | file       | holds                                                                              |
+//! |------------|------------------------------------------------------------------------------------|
+//! | `manifest` | the list of the files: parse, write, and the next one after every change             |
+//! | `block`    | the annotation in front of every block that Baton writes: lengths and checksums      |
+//!
+//! Everything here works on slices of bytes: the caller reads, maps, writes, syncs and renames.
+//!
+//! Absent on purpose: files, the clock, and the replay itself, which is plain commands.
+
+pub mod block;
+pub mod manifest;
