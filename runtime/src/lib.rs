@@ -15,6 +15,7 @@
 //! | `book`     | what commands cost                                                        |
 //! | `slowlog`  | commands that took long, asked much or answered much                      |
 //! | `latency`  | when something took longer than it should                                 |
+//! | `storage`  | the files of persistence: the disk, and one that can be made to fail      |
 //!
 //! Absent on purpose: parsing what clients send, configuration files, the command line, data structures.
 #![deny(missing_docs)]
@@ -32,6 +33,7 @@ pub mod pubsub;
 pub mod registry;
 pub mod slots;
 pub mod slowlog;
+pub mod storage;
 mod sync;
 
 pub use node::{Node, NodeOptions};
