@@ -4,6 +4,7 @@
 //! |------------|------------------------------------------------------------------------------------|
 //! | `manifest` | the list of the files: parse, write, and the next one after every change             |
 //! | `block`    | the annotation in front of every block that Baton writes: lengths and checksums      |
+//! | `read`     | whole commands and transactions out of a file; where it is torn, where damaged       |
 //!
 //! Everything here works on slices of bytes: the caller reads, maps, writes, syncs and renames.
 //!
@@ -11,3 +12,6 @@
 
 pub mod block;
 pub mod manifest;
+pub mod read;
+#[cfg(test)]
+mod read_tests;
