@@ -19,6 +19,7 @@ pub mod keyspace;
 pub mod number;
 pub mod prefetch;
 pub mod random;
+pub mod rdb;
 pub mod reply;
 pub mod settings;
 pub mod slot;

@@ -1,6 +1,6 @@
 //! What of the configuration the engine needs. The names are those of redis.conf.
 
-use crate::types::list::NodeLimit;
+use crate::types::{hash::HashLimits, list::NodeLimit, set::SetLimits, zset::ZSetLimits};
 
 /// Which keys may be evicted, and which first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -125,6 +125,31 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// When a set leaves its compact encodings.
+    pub fn set_limits(&self) -> SetLimits {
+        SetLimits {
+            intset_entries: self.set_max_intset_entries,
+            listpack_entries: self.set_max_listpack_entries,
+            listpack_value: self.set_max_listpack_value,
+        }
+    }
+
+    /// When a hash leaves the listpack.
+    pub fn hash_limits(&self) -> HashLimits {
+        HashLimits {
+            listpack_entries: self.hash_max_listpack_entries,
+            listpack_value: self.hash_max_listpack_value,
+        }
+    }
+
+    /// Up to where a sorted set is compact.
+    pub fn zset_limits(&self) -> ZSetLimits {
+        ZSetLimits {
+            listpack_entries: self.zset_max_listpack_entries,
+            listpack_value: self.zset_max_listpack_value,
+        }
+    }
+
     /// How much one node of a list may hold.
     pub fn node_limit(&self) -> NodeLimit {
         let limit = NodeLimit::new(self.list_max_listpack_size);

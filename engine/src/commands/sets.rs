@@ -251,11 +251,7 @@ const EFFECT_MEMBERS_MAX: usize = 1024;
 pub(super) const REPEATS_MAX: u64 = 1 << 27;
 
 fn limits(settings: &Settings) -> SetLimits {
-    SetLimits {
-        intset_entries: settings.set_max_intset_entries,
-        listpack_entries: settings.set_max_listpack_entries,
-        listpack_value: settings.set_max_listpack_value,
-    }
+    settings.set_limits()
 }
 
 fn sadd(ctx: &mut Context<'_>, mut args: Args<'_>) -> Result<Reply, CommandError> {

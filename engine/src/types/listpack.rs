@@ -402,6 +402,15 @@ impl Listpack {
         Ok(Listpack { bytes: owned })
     }
 
+    /// As [`Listpack::from_bytes_checked`], without a copy.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn from_vec_checked(bytes: Vec<u8>) -> Result<Self, Corrupt> {
+        validate(&bytes)?;
+        Ok(Listpack { bytes })
+    }
+
     /// Number of entries. O(1) up to 65534 entries, O(n) above.
     #[inline]
     pub fn len(&self) -> usize {

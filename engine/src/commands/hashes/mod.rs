@@ -238,10 +238,7 @@ pub(super) const COMMANDS: &[Command] = &[
 ];
 
 fn limits(settings: &Settings) -> HashLimits {
-    HashLimits {
-        listpack_entries: settings.hash_max_listpack_entries,
-        listpack_value: settings.hash_max_listpack_value,
-    }
+    settings.hash_limits()
 }
 
 // ---- what a change leaves ----------------------------------------------------------------------------------

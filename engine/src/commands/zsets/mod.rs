@@ -500,10 +500,7 @@ pub(super) const COMMANDS: &[Command] = &[
 
 /// Up to where a sorted set is compact.
 pub(super) fn limits(settings: &Settings) -> ZSetLimits {
-    ZSetLimits {
-        listpack_entries: settings.zset_max_listpack_entries,
-        listpack_value: settings.zset_max_listpack_value,
-    }
+    settings.zset_limits()
 }
 
 /// Writes the header of an array of `n` members. With their scores it is flat in RESP2 and an array of pairs in
