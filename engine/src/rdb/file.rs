@@ -385,7 +385,7 @@ mod tests {
     fn headers() {
         let check = |bytes: &[u8], expected: Result<(Family, u16), RdbError>| {
             let mut reader = Reader::new();
-            let item = reader.next(bytes).map(|(item, used)| (item, used));
+            let item = reader.next(bytes);
             let expected = expected.map(|(family, version)| (Item::Header { family, version }, 9));
             assert_eq!(item, expected, "{bytes:?}");
         };

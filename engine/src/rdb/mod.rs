@@ -25,6 +25,7 @@
 //! - What is written is the lowest version that holds the data, so that older servers can read it.
 
 pub mod crc64;
+pub mod dump;
 pub mod file;
 mod input;
 mod kind;
