@@ -132,6 +132,7 @@ impl Effects {
     }
 
     /// Begins a transaction: what its commands leave is to be repeated together or not at all.
+    #[inline]
     pub fn begin_transaction(&mut self) {
         if self.listening {
             self.transaction = Some(Transaction::default());
@@ -139,8 +140,14 @@ impl Effects {
     }
 
     /// Ends a transaction, if one was begun.
+    #[inline]
     pub fn end_transaction(&mut self) {
-        let Some(Transaction { start, count }) = self.transaction.take() else { return };
+        if let Some(transaction) = self.transaction.take() {
+            self.close(transaction);
+        }
+    }
+
+    fn close(&mut self, Transaction { start, count }: Transaction) {
         match (count, self.stretches.last()) {
             (0, _) | (_, None) => {}
             (1, _) => self.remove_multi(start),
@@ -152,6 +159,12 @@ impl Effects {
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
+    }
+
+    /// Bytes that have been collected.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.bytes.len()
     }
 
     /// What has been collected, in order: databases, each with commands in RESP.
@@ -250,8 +263,11 @@ fn header(tag: u8, n: usize, out: &mut Vec<u8>) {
     }
 }
 
+/// A command with its arguments.
+type Args = Vec<Box<[u8]>>;
+
 /// The first command of what [`encode`] wrote, and what follows it.
-fn decode(bytes: &[u8]) -> Option<(Vec<Box<[u8]>>, &[u8])> {
+fn decode(bytes: &[u8]) -> Option<(Args, &[u8])> {
     let (count, mut rest) = number(bytes.strip_prefix(b"*")?)?;
     let mut args = Vec::new();
     for _ in 0..count {

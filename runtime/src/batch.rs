@@ -10,6 +10,7 @@
 use crate::blocked;
 use crate::caught::{self, execute_for};
 use crate::held::{Cost, Who, account};
+use crate::journal;
 use crate::node::{CoreState, Cores, Node};
 use crate::registry::Registered;
 use baton_engine::command::Flag;
@@ -106,6 +107,8 @@ type Groups = SmallVec<[Vec<u32>; 8]>;
 struct Replies {
     bytes: Vec<u8>,
     ends: Vec<usize>,
+    /// The commands have left something in the log.
+    journaled: bool,
 }
 
 /// A group on its way through another core's inbox.
@@ -238,7 +241,12 @@ impl Node {
             self.start_groups(who, home, calls, &left, &mut open);
             for sent in std::mem::take(&mut open.sent) {
                 match sent.reply.await {
-                    Ok(replies) => open.keep(&sent.places, replies),
+                    Ok(replies) => {
+                        if replies.journaled {
+                            journal::note_push();
+                        }
+                        open.keep(&sent.places, replies);
+                    }
                     Err(_) => open.give_up(who, &sent.places),
                 }
             }
@@ -275,7 +283,7 @@ impl Node {
             let mut ends = Vec::with_capacity(places.len());
             run_group(self, &mut state, core, who, of_group, &mut replies, Some(&mut ends));
             drop(state);
-            open.keep(&places, Replies { bytes: replies.into_bytes(), ends });
+            open.keep(&places, Replies { bytes: replies.into_bytes(), ends, journaled: false });
         }
         self.settle();
     }
@@ -330,11 +338,15 @@ impl Node {
                 Call { command: node.registry.get(id), args: &args[at - count..at], only_key, slot }
             });
             state.book.inbox += owned.len() as u64;
+            let before = state.shard.effects.len();
             let mut replies = Out::new(who.resp3);
             let mut reply_ends = Vec::with_capacity(owned.len());
             run_group(&node, state, core, &who, calls, &mut replies, Some(&mut reply_ends));
+            let journaled = state.shard.effects.len() > before;
+            // The replies may leave from now on, so what they speak of must be in the log.
+            state.push_effects();
             // The asker may be gone; its commands have been run all the same.
-            drop(done.send(Replies { bytes: replies.into_bytes(), ends: reply_ends }));
+            drop(done.send(Replies { bytes: replies.into_bytes(), ends: reply_ends, journaled }));
         }));
         reply
     }
@@ -511,6 +523,10 @@ fn run_call(
         out.error(&arity_error(command.command, args));
         return None;
     };
+    if let Some(refusal) = node.journal().refusal().filter(|_| command.has(Flag::Write)) {
+        out.error(&refusal);
+        return None;
+    }
     if command.has(Flag::DenyOom) && node.over_limit(state, settings, core) {
         node.oom_refusals.fetch_add(1, Ordering::Relaxed);
         out.error(&CommandError::OutOfMemory);

@@ -16,6 +16,12 @@ use super::sync::{Mutex, MutexGuard, Queue, fence};
 use std::ops::{Deref, DerefMut};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+/// What a baton may guard.
+pub trait Guarded {
+    /// Called each time before the baton is let go, after the work of the inbox. Must not block.
+    fn before_letting_go(&mut self) {}
+}
+
 /// Work for whoever holds the baton. Must not block and must not wait for a baton itself.
 pub type Work<T> = Box<dyn FnOnce(&mut T) + Send>;
 
@@ -24,12 +30,12 @@ pub type Work<T> = Box<dyn FnOnce(&mut T) + Send>;
 const INBOX_MAX: usize = 128;
 
 /// What is to be touched by one at a time, with an inbox for the work of those who come in vain.
-pub struct Baton<T> {
+pub struct Baton<T: Guarded> {
     held: Mutex<T>,
     inbox: Queue<Work<T>>,
 }
 
-impl<T> Baton<T> {
+impl<T: Guarded> Baton<T> {
     /// A free baton.
     pub fn new(value: T) -> Self {
         Self { held: Mutex::new(value), inbox: Queue::new() }
@@ -63,12 +69,12 @@ impl<T> Baton<T> {
 }
 
 /// A baton that is held. Letting it go does the work of the inbox first.
-pub struct Holding<'a, T> {
+pub struct Holding<'a, T: Guarded> {
     baton: &'a Baton<T>,
     guard: Option<MutexGuard<'a, T>>,
 }
 
-impl<T> Deref for Holding<'_, T> {
+impl<T: Guarded> Deref for Holding<'_, T> {
     type Target = T;
 
     #[inline]
@@ -77,14 +83,14 @@ impl<T> Deref for Holding<'_, T> {
     }
 }
 
-impl<T> DerefMut for Holding<'_, T> {
+impl<T: Guarded> DerefMut for Holding<'_, T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
         self.guard.as_deref_mut().expect("the guard leaves only in drop")
     }
 }
 
-impl<T> Drop for Holding<'_, T> {
+impl<T: Guarded> Drop for Holding<'_, T> {
     #[inline]
     fn drop(&mut self) {
         let mut taken = self.guard.take();
@@ -94,6 +100,7 @@ impl<T> Drop for Holding<'_, T> {
                 // the process if the baton is let go because of another panic.
                 drop(catch_unwind(AssertUnwindSafe(|| work(&mut guard))));
             }
+            guard.before_letting_go();
             drop(guard);
             fence();
             // The last look: what came between the emptying and the letting go is ours, unless somebody else

@@ -217,6 +217,10 @@ fn run_claimed(
     for at in 0..list.count() {
         node.publish_events(list.get_mut(at), settings);
     }
+    for at in 0..list.count() {
+        // The answer may leave from now on, so what it speaks of must be in the log.
+        node.journal().push(&mut list.get_mut(at).effects);
+    }
     (waiter.answer)(out.into_bytes());
 }
 

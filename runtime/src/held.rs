@@ -3,6 +3,7 @@
 use crate::baton::Holding;
 use crate::blocked::{self, Shards};
 use crate::caught::execute_for;
+use crate::journal::{LogFile, Reader};
 use crate::node::{CoreState, Cores, Node};
 use crate::registry::Registered;
 use crate::slowlog::Noted;
@@ -83,8 +84,8 @@ pub struct Held<'n> {
     states: SmallVec<[Holding<'n, CoreState>; 8]>,
     settings: Arc<Settings>,
     now_ms: i64,
-    /// Memory has been looked at already.
-    memory_granted: bool,
+    /// A transaction runs, which was admitted as a whole.
+    admitted: bool,
     /// What is deferred is done by somebody else.
     leaves_deferred: bool,
 }
@@ -96,15 +97,7 @@ impl<'n> Held<'n> {
         states: SmallVec<[Holding<'n, CoreState>; 8]>,
     ) -> Self {
         let settings = node.settings().clone();
-        Self {
-            node,
-            cores,
-            states,
-            settings,
-            now_ms: node.now_ms(),
-            memory_granted: false,
-            leaves_deferred: false,
-        }
+        Self { node, cores, states, settings, now_ms: node.now_ms(), admitted: false, leaves_deferred: false }
     }
 
     /// The node.
@@ -122,9 +115,57 @@ impl<'n> Held<'n> {
         self.cores.len() == self.node.cores()
     }
 
-    /// Lets the commands that follow run whatever memory there is: a transaction is refused as a whole or not at all.
-    pub fn grant_memory(&mut self) {
-        self.memory_granted = true;
+    /// The commands that follow are one transaction. They run whatever memory there is and whatever the disk does, for
+    /// a transaction is refused as a whole or not at all; and what they leave in the log stays together.
+    pub fn begin_transaction(&mut self) {
+        self.admitted = true;
+        self.states[0].shard.effects.begin_transaction();
+    }
+
+    /// The transaction is over. Letting go ends it too.
+    pub fn end_transaction(&mut self) {
+        self.admitted = false;
+        self.states[0].shard.effects.end_transaction();
+    }
+
+    /// From here on the log goes on in another file, or in none: everything that was done before under any baton belongs
+    /// to the file before, whatever is done later to the next one. Returns the offset of this point. O(cores): nothing is
+    /// written here. Every core must be held.
+    pub fn cut_journal(&mut self, next: Option<LogFile>) -> u64 {
+        assert!(self.is_all(), "a point in the order of everything needs every baton");
+        self.push_effects();
+        let offset = self.node.journal().cut(next);
+        self.listen_if_wanted();
+        offset
+    }
+
+    /// Opens the log at the start, at this offset of the stream: nobody follows it yet. Every core must be held.
+    pub fn open_journal(&mut self, file: LogFile, offset: u64) {
+        assert!(self.is_all(), "a point in the order of everything needs every baton");
+        self.push_effects();
+        self.node.journal().set_offset(offset);
+        self.cut_journal(Some(file));
+    }
+
+    /// Somebody follows the log from here on. Returns the number to end it by, and the offset of the first byte that
+    /// will come. Every core must be held.
+    pub fn subscribe(&mut self, reader: Box<dyn Reader>) -> (u64, u64) {
+        assert!(self.is_all(), "a point in the order of everything needs every baton");
+        self.push_effects();
+        let subscription = self.node.journal().subscribe(reader);
+        self.listen_if_wanted();
+        subscription
+    }
+
+    /// Collects effects from here on if anybody wants them. Every core must be held.
+    pub fn listen_if_wanted(&mut self) {
+        let wanted = self.node.journal().is_wanted();
+        self.states.iter_mut().for_each(|state| state.shard.effects.set_listening(wanted));
+    }
+
+    fn push_effects(&mut self) {
+        // What a command left for several cores lies with the first of them.
+        self.states.iter_mut().for_each(|state| state.push_effects());
     }
 
     /// The state of a core, if it is held.
@@ -171,7 +212,13 @@ impl<'n> Held<'n> {
         };
         let core = self.cores[0];
         let settings = &*self.settings;
-        let over = !self.memory_granted && node.over_limit(&mut self.states[0], settings, core);
+        if !self.admitted
+            && command.has(Flag::Write)
+            && let Some(refusal) = node.journal().refusal()
+        {
+            return self.reject(command, &refusal, out);
+        }
+        let over = !self.admitted && node.over_limit(&mut self.states[0], settings, core);
         if over && command.has(Flag::DenyOom) {
             node.oom_refusals.fetch_add(1, Ordering::Relaxed);
             return self.reject(command, &CommandError::OutOfMemory, out);
@@ -258,8 +305,11 @@ impl<'n> Held<'n> {
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
+        self.end_transaction();
         // What was done took its time: a key that has expired meanwhile serves nobody.
         blocked::serve(self.node, &mut self.states, &self.settings, self.node.now_ms());
+        // Before any of them goes: what lies with one core may be about keys of another.
+        self.push_effects();
         self.states.clear();
         if !self.leaves_deferred {
             self.node.settle();

@@ -15,6 +15,7 @@
 //! | `book`     | what commands cost                                                        |
 //! | `slowlog`  | commands that took long, asked much or answered much                      |
 //! | `latency`  | when something took longer than it should                                 |
+//! | `journal`  | the one ordered log of all effects: pushed, written, synced               |
 //! | `storage`  | the files of persistence: the disk, and one that can be made to fail      |
 //!
 //! Absent on purpose: parsing what clients send, configuration files, the command line, data structures.
@@ -27,6 +28,7 @@ pub mod book;
 mod caught;
 pub mod held;
 pub mod janitor;
+pub mod journal;
 pub mod latency;
 pub mod node;
 pub mod pubsub;

@@ -1,10 +1,11 @@
 //! A node: its cores with their batons, and what all of them share.
 
-use crate::baton::{Baton, Holding};
+use crate::baton::{Baton, Guarded, Holding};
 use crate::blocked::{self, Deferred};
 use crate::book::Book;
 use crate::held::Held;
 use crate::janitor::Janitor;
+use crate::journal::Journal;
 use crate::latency::LatencyMonitor;
 use crate::pubsub::PubSub;
 use crate::registry::{Registered, Registry};
@@ -35,6 +36,23 @@ pub struct CoreState {
     pub book: Book,
     /// Its candidates for eviction.
     pub pool: Pool,
+    /// Where its effects go.
+    journal: Arc<Journal>,
+}
+
+impl CoreState {
+    /// Pushes what its commands have left. Must be done before anybody hears of what they did.
+    #[inline]
+    pub(crate) fn push_effects(&mut self) {
+        self.journal.push(&mut self.shard.effects);
+    }
+}
+
+impl Guarded for CoreState {
+    #[inline]
+    fn before_letting_go(&mut self) {
+        self.push_effects();
+    }
 }
 
 /// How a node is made.
@@ -65,6 +83,8 @@ pub struct Node {
     pub registry: Registry,
     /// Who listens.
     pub pubsub: PubSub,
+    /// The one log of all effects.
+    journal: Arc<Journal>,
     /// Frees what takes long to free.
     pub janitor: Janitor,
     /// Commands that took long, in microseconds.
@@ -98,17 +118,20 @@ impl Node {
         let hasher = Hasher::seeded(options.hash_seed);
         let cores = options.cores.max(1);
         let slots = SlotMap::even(cores);
+        let journal = Arc::new(Journal::new(cores));
         let core = |core: usize| {
             let mut shard =
                 Shard::new(options.settings.databases, hasher.clone(), options.seed ^ core as u64);
             for slot in Slot::all().filter(|slot| slots.owner(*slot) == core) {
                 shard.put_slot(slot, None);
             }
-            Baton::new(CoreState { shard, book: Book::default(), pool: Pool::default() })
+            let journal = journal.clone();
+            Baton::new(CoreState { shard, book: Book::default(), pool: Pool::default(), journal })
         };
         let clock = quanta::Clock::new();
         Arc::new(Self {
             batons: (0..cores).map(core).collect(),
+            journal,
             deferred: Queue::new(),
             slots,
             registry: options.registry,
@@ -149,6 +172,12 @@ impl Node {
     /// Changes the configuration; batches that run go on with the old one.
     pub fn set_settings(&self, settings: Settings) {
         self.settings.store(Arc::new(settings));
+    }
+
+    /// The one log of all effects.
+    #[inline]
+    pub fn journal(&self) -> &Journal {
+        &self.journal
     }
 
     /// The hash of all tables.

@@ -8,7 +8,6 @@ use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::task::Context;
@@ -123,23 +122,17 @@ pub struct Names {
     pub user: Vec<u8>,
 }
 
-/// Where a client comes from. Written out only for those who ask.
-#[derive(Clone, Debug)]
-pub enum Origin {
-    /// The address of the client, and ours, if the system told it.
-    Tcp(SocketAddr, Option<SocketAddr>),
-    /// The path of the socket.
-    Unix(String),
-}
-
 /// What everybody may know of a client. Numbers are written by its connection alone and read by CLIENT LIST.
 #[derive(Debug)]
 pub struct Client {
     pub id: u64,
-    pub origin: Origin,
+    pub address: String,
+    pub local_address: String,
     pub fd: i32,
     /// Its core.
     pub core: usize,
+    /// Over a Unix socket.
+    pub is_unix: bool,
     pub created_ms: i64,
     pub mailbox: Mailbox,
     pub names: Mutex<Names>,
@@ -183,12 +176,22 @@ pub struct Client {
 
 impl Client {
     /// A client that has just connected.
-    pub fn new(id: u64, origin: Origin, fd: i32, core: usize, now_ms: i64) -> Self {
+    pub fn new(
+        id: u64,
+        address: String,
+        local_address: String,
+        fd: i32,
+        core: usize,
+        is_unix: bool,
+        now_ms: i64,
+    ) -> Self {
         Self {
             id,
-            origin,
+            address,
+            local_address,
             fd,
             core,
+            is_unix,
             created_ms: now_ms,
             mailbox: Mailbox::default(),
             names: Mutex::new(Names { user: b"default".to_vec(), ..Names::default() }),
@@ -240,31 +243,11 @@ impl Client {
 
     /// Whether it is on this machine.
     pub fn is_local(&self) -> bool {
-        match &self.origin {
-            Origin::Tcp(peer, _) => peer.ip().to_canonical().is_loopback(),
-            Origin::Unix(_) => true,
-        }
-    }
-
-    /// Whether it came over a Unix socket.
-    pub fn is_unix(&self) -> bool {
-        matches!(self.origin, Origin::Unix(_))
-    }
-
-    /// Its address, as CLIENT LIST shows it.
-    pub fn address(&self) -> String {
-        match &self.origin {
-            Origin::Tcp(peer, _) => peer.to_string(),
-            Origin::Unix(path) => format!("{path}:0"),
-        }
-    }
-
-    /// The address at which it arrived.
-    pub fn local_address(&self) -> String {
-        match &self.origin {
-            Origin::Tcp(_, local) => local.map(|local| local.to_string()).unwrap_or_default(),
-            Origin::Unix(path) => format!("{path}:0"),
-        }
+        self.is_unix
+            || self
+                .address
+                .parse::<std::net::SocketAddr>()
+                .is_ok_and(|from| from.ip().to_canonical().is_loopback())
     }
 
     /// Subscriptions of all kinds.
@@ -301,7 +284,7 @@ impl Client {
 
 impl Identity for Client {
     fn address(&self) -> String {
-        Self::address(self)
+        self.address.clone()
     }
 
     fn name(&self) -> String {
@@ -313,7 +296,7 @@ impl Identity for Client {
             crate::logging::Level::Warning,
             "A command of client id={} addr={} panicked: please report this. The client is disconnected.",
             self.id,
-            Self::address(self)
+            self.address
         );
         self.end(End::AfterReply);
     }

@@ -13,7 +13,6 @@ use super::input::Input;
 use super::length::{self, Length};
 use super::lzf;
 use crate::number::parse_i64;
-use std::fmt;
 use std::ops::Deref;
 
 const ENCODED: u8 = 0xc0;
@@ -147,7 +146,7 @@ impl<'a> Encoded<'a> {
 }
 
 /// A string out of a snapshot: use it as a byte slice. Borrowed where it lies there as it is.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub enum Text<'a> {
     /// As it lies there.
     Borrowed(&'a [u8]),
@@ -184,12 +183,6 @@ impl Deref for Text<'_> {
             Self::Number(text) => &text.bytes[..usize::from(text.len)],
             Self::Owned(bytes) => bytes,
         }
-    }
-}
-
-impl fmt::Debug for Text<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\"{}\"", self.escape_ascii())
     }
 }
 

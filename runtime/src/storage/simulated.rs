@@ -152,6 +152,14 @@ impl SimulatedStorage {
         Self::with(inodes, dirs, rng.next_u64())
     }
 
+    /// As [`crashed`](Self::crashed), but with all names as they are now: for questions about contents alone.
+    pub fn crashed_with_names(&self) -> Self {
+        let crashed = self.crashed();
+        let names = self.disk.lock().dirs.clone();
+        crashed.disk.lock().dirs = names;
+        crashed
+    }
+
     /// Flips the bits of a byte of a file, as a failing disk does. Nothing when there is no such byte.
     pub fn damage(&self, path: &Path, at: u64, bits: u8) {
         let mut disk = self.disk.lock();
@@ -552,7 +560,7 @@ mod tests {
             let disk = SimulatedStorage::with(inodes, dirs, seed);
             let file = disk.open(Path::new(LOG)).unwrap();
             file.sync_data().unwrap();
-            disk.crashed().read(Path::new(LOG)).unwrap() != &b"doubtful"[..]
+            disk.crashed().read(Path::new(LOG)).unwrap() != b"doubtful"[..]
         });
         assert!(lost, "a sync that succeeds later does not bring back what a failed one has lost");
     }

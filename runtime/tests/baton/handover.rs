@@ -9,7 +9,7 @@ use loom::thread;
 #[path = "../../src/baton.rs"]
 mod baton;
 
-use baton::Baton;
+use baton::{Baton, Guarded};
 
 /// What `src/sync.rs` gives to the baton.
 mod sync {
@@ -113,6 +113,8 @@ mod sync {
 }
 
 type Shared = Arc<Baton<Vec<u32>>>;
+
+impl Guarded for Vec<u32> {}
 
 fn send(baton: &Shared, value: u32) {
     baton.send(Box::new(move |done| done.push(value)));

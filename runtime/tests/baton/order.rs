@@ -6,7 +6,7 @@ use loom::thread;
 #[path = "../../src/baton.rs"]
 mod baton;
 
-use baton::Baton;
+use baton::{Baton, Guarded};
 
 /// What `src/sync.rs` gives to the baton: locks that the checker knows, so that it sees who waits for whom.
 mod sync {
@@ -58,6 +58,8 @@ mod sync {
 }
 
 type Shared = Arc<[Baton<u32>; 2]>;
+
+impl Guarded for u32 {}
 
 /// A command over both cores.
 fn both(batons: &Shared) {

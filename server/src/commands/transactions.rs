@@ -141,7 +141,7 @@ fn exec(session: &mut Session, _: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<
         held.finish();
         return Ok(Flow::Reply(Reply::NullArray));
     }
-    held.grant_memory();
+    held.begin_transaction();
     let mut sleep = Duration::ZERO;
     session.out.array(transaction.queue.len());
     for (id, args) in &transaction.queue {

@@ -1,0 +1,116 @@
+//! What has been pushed and not written yet, in the one order that all readers of the log see.
+
+use baton_engine::aof::block::Annotator;
+use baton_engine::effects::{Effects, encode};
+use std::fmt::{Debug, Formatter};
+use std::sync::Arc;
+
+use crate::storage::File;
+
+/// A file that the log goes on in.
+#[derive(Clone, Debug)]
+pub struct LogFile {
+    /// The file.
+    pub file: Arc<dyn File>,
+    /// Its length, which is the end of a whole block.
+    pub len: u64,
+    /// Goes on with the annotations of the file.
+    pub annotator: Annotator,
+}
+
+impl LogFile {
+    /// A file that has just been created.
+    pub fn empty(file: Arc<dyn File>) -> Self {
+        Self { file, len: 0, annotator: Annotator::new() }
+    }
+}
+
+/// Somebody who follows the log: a replica, a slot on its way to another node.
+///
+/// Called under the lock of the log and under the batons of the writer: must only take the bytes and return.
+pub trait Reader: Send {
+    /// Bytes of the log, whole commands, the first of them at `offset`. What belongs together may come in several calls.
+    fn take(&mut self, offset: u64, bytes: &[u8]);
+}
+
+/// A point in the order where the log goes on elsewhere.
+#[derive(Debug)]
+pub(super) struct Cut {
+    /// Where in the bytes.
+    pub at: usize,
+    pub offset: u64,
+    /// In this file, or in none.
+    pub next: Option<LogFile>,
+}
+
+/// What has been pushed and not written yet.
+#[derive(Default)]
+pub(super) struct Pending {
+    pub bytes: Vec<u8>,
+    /// In ascending order.
+    pub cuts: Vec<Cut>,
+    /// Offset of the end: of the next byte that is pushed.
+    pub end: u64,
+    /// The database that the log is in; unknown at the beginning of a file or for a new reader.
+    db: Option<usize>,
+    has_file: bool,
+    readers: Vec<(u64, Box<dyn Reader>)>,
+    next_reader: u64,
+}
+
+impl Pending {
+    /// Whether anybody wants what is pushed.
+    pub fn is_wanted(&self) -> bool {
+        self.has_file || !self.readers.is_empty()
+    }
+
+    pub fn push(&mut self, effects: &Effects) {
+        if !self.is_wanted() {
+            return;
+        }
+        let start = self.bytes.len();
+        for (db, bytes) in effects.stretches() {
+            if self.db != Some(db) {
+                self.db = Some(db);
+                encode(&[b"SELECT", itoa::Buffer::new().format(db).as_bytes()], &mut self.bytes);
+            }
+            self.bytes.extend_from_slice(bytes);
+        }
+        let pushed = &self.bytes[start..];
+        for (_, reader) in &mut self.readers {
+            reader.take(self.end, pushed);
+        }
+        self.end += pushed.len() as u64;
+        if !self.has_file {
+            self.bytes.truncate(start);
+        }
+    }
+
+    /// From here on the log goes on in another file, or in none.
+    pub fn cut(&mut self, next: Option<LogFile>) -> u64 {
+        self.has_file = next.is_some();
+        self.db = None;
+        self.cuts.push(Cut { at: self.bytes.len(), offset: self.end, next });
+        self.end
+    }
+
+    pub fn subscribe(&mut self, reader: Box<dyn Reader>) -> (u64, u64) {
+        self.db = None;
+        self.next_reader += 1;
+        self.readers.push((self.next_reader, reader));
+        (self.next_reader, self.end)
+    }
+
+    pub fn unsubscribe(&mut self, id: u64) {
+        self.readers.retain(|(other, _)| *other != id);
+    }
+}
+
+impl Debug for Pending {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pending")
+            .field("bytes", &self.bytes.len())
+            .field("end", &self.end)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,109 @@
+//! The process is killed, or the machine fails, at any call of the disk. What had been acknowledged by then is in what is
+//! recovered, and nothing is there in half.
+
+use crate::bench::{Contents, LOG, exec, held, journaled, replayed, try_replayed};
+use crate::node::Bench;
+use baton::journal::Policy;
+use baton::storage::SimulatedStorage;
+
+/// One thing that a client does.
+const STEPS: &[&[&str]] = &[
+    &["SET a 1"],
+    &["SET b 2", "INCR a", "RPUSH list x y z"],
+    &["MSET a 10 b 10 c 10 d 10"],
+    &["SADD set 1 2 3 4 5 6 7 8 9 10 11 12", "SPOP set 5"],
+    &["GET a"],
+    &["SET big 0123456789012345678901234567890123456789012345678901234567890123456789"],
+    &["RENAME a e", "LMOVE list list2 LEFT RIGHT", "HSET h f v"],
+    &["DEL b", "APPEND big 0123456789"],
+    &["INCRBY c 5", "INCRBY d -5"],
+];
+
+/// A step with a value of many sectors, so that it can be torn within.
+fn large() -> Vec<String> {
+    (0..3).map(|n| format!("SET large:{n} {}", "x".repeat(1_500 * (n + 1)))).collect()
+}
+
+/// What there was after each step, and how many of them were acknowledged.
+struct Story {
+    states: Vec<Contents>,
+    acknowledged: usize,
+}
+
+/// Goes through all steps, each a transaction, until the disk is dead.
+fn tell(bench: &Bench, synced: bool) -> Story {
+    let mut story = Story { states: vec![Contents::new()], acknowledged: 0 };
+    let large = large();
+    let large: Vec<&str> = large.iter().map(String::as_str).collect();
+    for step in STEPS.iter().copied().chain([&large[..]]).chain([&["DEL large:2", "SET end 1"][..]]) {
+        let journal = bench.node.journal();
+        if journal.is_failing() {
+            break;
+        }
+        exec(bench, step);
+        story.states.push(held(bench));
+        if synced {
+            drop(journal.write_and_sync())
+        } else {
+            journal.write()
+        }
+        let figures = journal.figures();
+        let reached = if synced { figures.synced } else { figures.written };
+        if reached >= figures.pushed {
+            story.acknowledged = story.states.len() - 1;
+        }
+    }
+    story
+}
+
+/// Lets the disk die at every call in turn, and looks at what is found by `found`.
+fn at_every_call(synced: bool, found: impl Fn(&SimulatedStorage) -> Vec<SimulatedStorage>) {
+    let storage = SimulatedStorage::new(1);
+    let first = {
+        journaled(&storage, Policy::Never);
+        storage.calls()
+    };
+    let storage = SimulatedStorage::new(1);
+    let whole = tell(&journaled(&storage, Policy::Never), synced);
+    assert_eq!(whole.acknowledged + 1, whole.states.len());
+    let last = storage.calls();
+    for call in first..=last {
+        let storage = SimulatedStorage::new(call);
+        let bench = journaled(&storage, Policy::Never);
+        storage.stop_at(call);
+        let story = tell(&bench, synced);
+        for disk in found(&storage) {
+            let recovered = replayed(&disk, &[LOG]);
+            let at = story.states.iter().rposition(|state| *state == recovered);
+            let at = at.unwrap_or_else(|| panic!("call {call}: half done: {recovered:?}"));
+            assert!(at >= story.acknowledged, "call {call}: {at} of {} acknowledged", story.acknowledged);
+        }
+    }
+}
+
+#[test]
+fn a_killed_process_loses_nothing_that_was_written() {
+    at_every_call(false, |storage| vec![storage.killed()]);
+}
+
+#[test]
+fn a_failed_machine_loses_nothing_that_was_synced() {
+    at_every_call(true, |storage| (0..60).map(|_| storage.crashed()).collect());
+}
+
+#[test]
+fn a_failed_machine_leaves_whole_steps_whatever_was_not_synced() {
+    // Nothing but the start is synced: any part of the log may be missing, and blocks may be there without those before
+    // them. What is read is a beginning of the story, or the damage is seen.
+    let storage = SimulatedStorage::new(7);
+    let bench = journaled(&storage, Policy::Never);
+    let story = tell(&bench, false);
+    let mut longest = 0;
+    for _ in 0..400 {
+        let disk = storage.crashed();
+        let Ok(recovered) = try_replayed(&disk, &[LOG], 0) else { continue };
+        let at = story.states.iter().rposition(|state| *state == recovered).expect("half done");
+        longest = longest.max(at);
+    }
+    assert!(longest > 2, "only {longest} steps at best");
+}
