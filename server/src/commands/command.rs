@@ -228,7 +228,8 @@ fn keys_of_line(session: &Session, line: &[&[u8]]) -> Result<Vec<(usize, &'stati
         _ => Some(command),
     });
     let command = named.ok_or(CommandError::text("ERR Invalid command specified"))?.command;
-    if command.keys.is_empty() {
+    // Channels are found as keys are, but are none.
+    if command.keys.iter().all(|spec| spec.flags.contains(&KeyFlag::NotKey)) {
         return Err(CommandError::text("ERR The command has no key arguments"));
     }
     if !command.arity.accepts(line.len()) {

@@ -52,9 +52,22 @@ pub const DIFFERENCES: &[Difference] = &[
         },
     },
     Difference {
-        reason: "7.2: LREM and LPOS refuse the one number that has no opposite, whatever the key holds",
-        applies: |words, left, _| {
-            (is(words, 0, "LREM") || is(words, 0, "LPOS")) && left.text().contains("value must between")
+        reason: "7.2: LPOS refuses the one number that has no opposite, whatever the key holds",
+        applies: |words, left, _| is(words, 0, "LPOS") && left.text().contains("value must between"),
+    },
+    Difference {
+        reason: "unspecified: which of the members at the same place come first, where COUNT ends a sorted search",
+        applies: |words, left, right| {
+            let ends = words.iter().any(|word| word.eq_ignore_ascii_case(b"COUNT"));
+            let (Some(left), Some(right)) = (left.elements(), right.elements()) else { return false };
+            let same_place = |left: &Reply, right: &Reply| match (left.elements(), right.elements()) {
+                (Some([_, left @ ..]), Some([_, right @ ..])) => !left.is_empty() && left == right,
+                _ => false,
+            };
+            words[0].to_ascii_uppercase().starts_with(b"GEO")
+                && ends
+                && left.len() == right.len()
+                && left.iter().zip(right).all(|(left, right)| left == right || same_place(left, right))
         },
     },
     Difference {
@@ -107,6 +120,12 @@ pub const DIFFERENCES: &[Difference] = &[
         },
     },
 ];
+
+/// Commands that must not be drawn: newer servers do something else than the reference.
+pub fn differs_in_effect(words: &Words) -> bool {
+    // 7.2: refused, where 7.0 removes elements.
+    is(words, 0, "LREM") && is(words, 2, "-9223372036854775808")
+}
 
 fn error(text: &str) -> Reply {
     Reply::Error(text.as_bytes().to_vec())

@@ -3,6 +3,7 @@
 use super::args::{self, Arg, Words};
 use super::commands::{FAMILIES, Shape};
 use super::compare::Compare;
+use super::differences::differs_in_effect;
 use super::random::Random;
 
 /// Of a hundred groups, how many are something else than one plain command.
@@ -133,6 +134,10 @@ impl Generator {
         let mut words = self.draw(shape);
         if shape.may_be_odd && self.random.percent(ODD_PERCENT) {
             self.make_odd(&mut words, shape);
+        }
+        // Servers that differ in what this does would differ in all that follows.
+        if differs_in_effect(&words) {
+            return self.step();
         }
         Step::new(On::Main, words, shape.compare)
     }
