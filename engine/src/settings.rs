@@ -68,6 +68,8 @@ pub struct Settings {
     pub zset_max_listpack_value: usize,
     /// `hll-sparse-max-bytes`
     pub hll_sparse_max_bytes: usize,
+    /// `rdbcompression`: DUMP compresses strings.
+    pub rdb_compression: bool,
     /// `notify-keyspace-events` as bits of [`crate::keyspace::notify::Class`].
     pub notify: u32,
     /// `maxmemory` in bytes; 0 is no limit.
@@ -109,6 +111,7 @@ impl Default for Settings {
             zset_max_listpack_entries: 128,
             zset_max_listpack_value: 64,
             hll_sparse_max_bytes: 3000,
+            rdb_compression: true,
             notify: 0,
             maxmemory: 0,
             maxmemory_policy: EvictionPolicy::NoEviction,

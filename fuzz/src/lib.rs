@@ -7,16 +7,18 @@
 //! | `text`         | `config_text`, `glob`, `numbers`: what reads text, against a plain second opinion    |
 //! | `commands`     | `engine_commands`: any commands, and their effects replayed give the same data       |
 //! | `split_table`  | `split_table`: the table of the key space against a map of the standard library      |
+//! | `log`          | `aof_reader`, `aof_manifest`, `aof_annotation`: the append-only log, cut and damaged |
 //!
 //! `cargo test` runs every target on the files of `corpus/` and on seeded mutations of them; see the README for runs
 //! that are guided by coverage.
 //!
-//! Absent on purpose: targets for what does not exist yet, such as snapshots and logs.
+//! Absent on purpose: targets for what does not exist yet, such as snapshots.
 #![deny(missing_docs)]
 
 pub mod commands;
 pub mod encodings;
 pub mod input;
+pub mod log;
 pub mod requests;
 pub mod split_table;
 pub mod text;
@@ -26,6 +28,9 @@ pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
 pub const TARGETS: &[Target] = &[
+    ("aof_annotation", log::aof_annotation),
+    ("aof_manifest", log::aof_manifest),
+    ("aof_reader", log::aof_reader),
     ("config_text", text::config_text),
     ("engine_commands", commands::engine_commands),
     ("glob", text::glob),

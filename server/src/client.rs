@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::task::Context;
@@ -122,17 +123,23 @@ pub struct Names {
     pub user: Vec<u8>,
 }
 
+/// Where a client comes from. Written out only for those who ask.
+#[derive(Clone, Debug)]
+pub enum Origin {
+    /// The address of the client, and ours, if the system told it.
+    Tcp(SocketAddr, Option<SocketAddr>),
+    /// The path of the socket.
+    Unix(String),
+}
+
 /// What everybody may know of a client. Numbers are written by its connection alone and read by CLIENT LIST.
 #[derive(Debug)]
 pub struct Client {
     pub id: u64,
-    pub address: String,
-    pub local_address: String,
+    pub origin: Origin,
     pub fd: i32,
     /// Its core.
     pub core: usize,
-    /// Over a Unix socket.
-    pub is_unix: bool,
     pub created_ms: i64,
     pub mailbox: Mailbox,
     pub names: Mutex<Names>,
@@ -176,22 +183,12 @@ pub struct Client {
 
 impl Client {
     /// A client that has just connected.
-    pub fn new(
-        id: u64,
-        address: String,
-        local_address: String,
-        fd: i32,
-        core: usize,
-        is_unix: bool,
-        now_ms: i64,
-    ) -> Self {
+    pub fn new(id: u64, origin: Origin, fd: i32, core: usize, now_ms: i64) -> Self {
         Self {
             id,
-            address,
-            local_address,
+            origin,
             fd,
             core,
-            is_unix,
             created_ms: now_ms,
             mailbox: Mailbox::default(),
             names: Mutex::new(Names { user: b"default".to_vec(), ..Names::default() }),
@@ -243,11 +240,31 @@ impl Client {
 
     /// Whether it is on this machine.
     pub fn is_local(&self) -> bool {
-        self.is_unix
-            || self
-                .address
-                .parse::<std::net::SocketAddr>()
-                .is_ok_and(|from| from.ip().to_canonical().is_loopback())
+        match &self.origin {
+            Origin::Tcp(peer, _) => peer.ip().to_canonical().is_loopback(),
+            Origin::Unix(_) => true,
+        }
+    }
+
+    /// Whether it came over a Unix socket.
+    pub fn is_unix(&self) -> bool {
+        matches!(self.origin, Origin::Unix(_))
+    }
+
+    /// Its address, as CLIENT LIST shows it.
+    pub fn address(&self) -> String {
+        match &self.origin {
+            Origin::Tcp(peer, _) => peer.to_string(),
+            Origin::Unix(path) => format!("{path}:0"),
+        }
+    }
+
+    /// The address at which it arrived.
+    pub fn local_address(&self) -> String {
+        match &self.origin {
+            Origin::Tcp(_, local) => local.map(|local| local.to_string()).unwrap_or_default(),
+            Origin::Unix(path) => format!("{path}:0"),
+        }
     }
 
     /// Subscriptions of all kinds.
@@ -284,7 +301,7 @@ impl Client {
 
 impl Identity for Client {
     fn address(&self) -> String {
-        self.address.clone()
+        Self::address(self)
     }
 
     fn name(&self) -> String {
@@ -296,7 +313,7 @@ impl Identity for Client {
             crate::logging::Level::Warning,
             "A command of client id={} addr={} panicked: please report this. The client is disconnected.",
             self.id,
-            self.address
+            Self::address(self)
         );
         self.end(End::AfterReply);
     }

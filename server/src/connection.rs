@@ -13,17 +13,20 @@
 
 use crate::client::{End, Post};
 use crate::protocol::{Limits, Parser, ProtocolError};
+use crate::server::Server;
 use crate::session::{After, Session, Step};
 use baton::batch::Call;
 use baton::held::Identity;
 use baton_engine::error::CommandError;
 use baton_engine::reply::{Out, Reply};
 use futures_util::FutureExt;
-use std::cell::RefCell;
+use smallvec::SmallVec;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -43,10 +46,12 @@ const FLUSH_BYTES: usize = 256 * 1024;
 const KEEP_BYTES: usize = 512 * 1024;
 
 /// Buffers and parsers that the connections of a core share.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Buffers {
     bytes: RefCell<Vec<Vec<u8>>>,
     parsers: RefCell<Vec<Parser>>,
+    /// One for short replies: it is empty again before the next connection has its turn.
+    short: Cell<Vec<u8>>,
 }
 
 impl Buffers {
@@ -61,6 +66,19 @@ impl Buffers {
         if buffer.capacity() >= READ_BYTES && kept + buffer.capacity() <= KEEP_BYTES {
             all.push(buffer);
         }
+    }
+
+    fn lend_short(&self) -> Vec<u8> {
+        self.short.take()
+    }
+
+    /// Takes a buffer whose replies have left.
+    fn take_replies_back(&self, mut buffer: Vec<u8>) {
+        if buffer.capacity() >= READ_BYTES {
+            return self.take_back(buffer);
+        }
+        buffer.clear();
+        self.short.set(buffer);
     }
 
     fn lend_parser(&self) -> Parser {
@@ -80,6 +98,8 @@ impl Buffers {
 pub struct Connection<S> {
     stream: S,
     session: Session,
+    /// The session's, for whoever works on it meanwhile.
+    server: Arc<Server>,
     buffers: Rc<Buffers>,
     parser: Parser,
     input: Vec<u8>,
@@ -109,8 +129,6 @@ enum Event {
     Input,
     /// Posts have come.
     Posts,
-    /// All that was to be written has been.
-    Flushed,
     /// The connection is over.
     Over,
 }
@@ -123,6 +141,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub fn new(stream: S, session: Session, buffers: Rc<Buffers>) -> Self {
         Self {
             stream,
+            server: session.server.clone(),
             session,
             buffers,
             parser: Parser::default(),
@@ -155,7 +174,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         loop {
             match self.next(true).await {
                 Event::Over => break,
-                Event::Flushed => {}
                 Event::Posts => self.take_posts(),
                 Event::Input => {
                     self.process().await;
@@ -185,8 +203,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             return Poll::Ready(Event::Posts);
         }
         match self.poll_flush(cx) {
-            Poll::Ready(Ok(false)) => {}
-            Poll::Ready(Ok(true)) => return Poll::Ready(Event::Flushed),
+            Poll::Ready(Ok(())) => {}
             Poll::Ready(Err(_)) => return Poll::Ready(Event::Over),
             Poll::Pending if self.unread() > UNREAD_MAX => return Poll::Pending,
             Poll::Pending => {}
@@ -200,14 +217,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.poll_read(cx)
     }
 
-    /// Writes what there is to write; whether that was anything and all of it is gone now.
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<bool>> {
+    /// Writes what there is to write.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         if self.output.is_empty() && !self.session.out.is_empty() {
             let next = Out::new(self.session.who.resp3);
             self.output = std::mem::replace(&mut self.session.out, next).into_bytes();
         }
         if self.output.is_empty() {
-            return Poll::Ready(Ok(false));
+            return Poll::Ready(Ok(()));
         }
         while self.written < self.output.len() {
             let unwritten = &self.output[self.written..];
@@ -226,9 +243,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         self.written = 0;
         let done = std::mem::take(&mut self.output);
-        self.buffers.take_back(done);
+        self.buffers.take_replies_back(done);
         self.note_unread();
-        Poll::Ready(Ok(true))
+        if self.session.client.over_soft_since.load(Ordering::Relaxed) != 0 {
+            self.is_over_limit();
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
@@ -298,8 +318,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Runs the requests that the parser has cut out.
     async fn run_requests(&mut self) {
-        let server = self.session.server.clone();
         while !self.parser.requests().is_empty() {
+            if self.parser.requests().len() == 1 && self.run_only_request() {
+                return;
+            }
+            let server = &*self.server;
             let mut done = 0;
             let mut after = After::Go;
             // The replies so far are so long that they had better leave first.
@@ -312,7 +335,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 for count in self.parser.requests() {
                     let request = &args[at..at + count];
                     at += count;
-                    match self.session.step(&server, plain, request) {
+                    match self.session.step(server, plain, request) {
                         Step::Batch(call) => batch.push(call),
                         Step::Alone(command) => {
                             full = !run_batch(&mut self.session, &mut batch, &mut done).await;
@@ -361,6 +384,36 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
+    /// Runs the only request that there is, if nothing but a free baton is needed for that: how most clients work, and
+    /// nothing has to be allocated for it. False if nothing has been done.
+    fn run_only_request(&mut self) -> bool {
+        let Some(done) = self.try_only_request() else { return false };
+        self.session.client.last_command.store(done, Ordering::Relaxed);
+        self.session.count_commands(1);
+        note_at_once(&self.session, 1);
+        let bytes = self.parser.consume(1);
+        self.input.drain(..bytes);
+        true
+    }
+
+    /// The number of the command if it has been run.
+    fn try_only_request(&mut self) -> Option<usize> {
+        let (session, node) = (&mut self.session, &self.server.node);
+        let spans = self.parser.spans().get(..*self.parser.requests().first()?)?;
+        let args: SmallVec<[&[u8]; 16]> = spans.iter().map(|span| span.of(&self.input)).collect();
+        let Step::Batch(call) = session.step(&self.server, session.is_plain(), &args) else { return None };
+        if node.large_requests.threshold().is_some_and(|bytes| self.input.len() as u64 >= bytes) {
+            return None;
+        }
+        let mut out = std::mem::take(session.out.bytes_mut());
+        if out.capacity() == 0 {
+            out = self.buffers.lend_short();
+        }
+        let done = node.run_batch_now(&session.who, session.client.core, &[call], &mut out);
+        *session.out.bytes_mut() = out;
+        (done > 0).then_some(call.command.id)
+    }
+
     /// Does what a command asked the connection to do.
     async fn settle(&mut self, after: After) {
         let client = self.session.client.clone();
@@ -404,7 +457,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                         }
                     }
                 }
-                Ok(Event::Input | Event::Flushed) | Err(_) => {}
+                Ok(Event::Input) | Err(_) => {}
             }
         }
     }
@@ -438,7 +491,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
             };
             match event {
-                Event::Input | Event::Flushed => {}
+                Event::Input => {}
                 Event::Over => {
                     // Until then somebody may be serving it, and must not find it in line once more.
                     while !cancel() {
@@ -534,7 +587,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 self.session.client.end(End::Now);
                 Poll::Ready(())
             }
-            Poll::Ready(Ok(_)) => Poll::Ready(()),
+            Poll::Ready(Ok(())) => Poll::Ready(()),
             // Go on reading and running: a client may send its whole pipeline before it reads a reply.
             Poll::Pending if self.unread() <= UNREAD_MAX => Poll::Ready(()),
             Poll::Pending => {
@@ -567,6 +620,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// `client-query-buffer-limit`: whether the client has sent so much ahead that it has to go.
     fn is_over_query_limit(&mut self) -> bool {
+        // No limit is shorter.
+        if self.input.len() <= 1024 * 1024 {
+            return false;
+        }
         let server = &self.session.server;
         let over = self.input.len() as u64 > server.settings().client_query_buffer_limit;
         if over {
@@ -575,7 +632,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 crate::logging::Level::Warning,
                 "Closing client that reached max query buffer length: id={} addr={}",
                 self.session.client.id,
-                self.session.client.address
+                self.session.client.address()
             );
             self.session.client.end(End::Now);
         }
@@ -608,7 +665,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 crate::logging::Level::Warning,
                 "Client id={} addr={} closed for overcoming of output buffer limits: {unread} bytes unread.",
                 client.id,
-                client.address
+                client.address()
             );
         }
         over
@@ -632,7 +689,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     fn count_in(&self, n: usize) {
         let client = &self.session.client;
-        client.bytes_in.fetch_add(n as u64, Ordering::Relaxed);
+        client.bytes_in.store(client.bytes_in.load(Ordering::Relaxed) + n as u64, Ordering::Relaxed);
         client.last_ms.store(self.session.server.node.now_ms(), Ordering::Relaxed);
         let core = &self.session.server.cores[client.core];
         core.bytes_in.fetch_add(n as u64, Ordering::Relaxed);
@@ -641,7 +698,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     fn count_out(&self, n: usize) {
         let client = &self.session.client;
-        client.bytes_out.fetch_add(n as u64, Ordering::Relaxed);
+        client.bytes_out.store(client.bytes_out.load(Ordering::Relaxed) + n as u64, Ordering::Relaxed);
         let core = &self.session.server.cores[client.core];
         core.bytes_out.fetch_add(n as u64, Ordering::Relaxed);
         core.writes.fetch_add(1, Ordering::Relaxed);

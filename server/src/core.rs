@@ -1,18 +1,20 @@
 //! A core: a thread with its own event loop, its share of the listeners, its connections and its chores.
 
-use crate::client::{Client, End};
+use crate::client::{Client, End, Origin};
 use crate::connection::{Buffers, Connection};
 use crate::log;
 use crate::logging::Level;
 use crate::server::{Phase, Server};
 use crate::session::Session;
+use rustix::net::{SocketFlags, acceptfrom_with};
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::unix::AsyncFd;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, Interest};
 use tokio::sync::mpsc;
 
 /// What listens.
@@ -28,6 +30,15 @@ impl Listener {
             Self::Tcp(listener) => Self::Tcp(listener.try_clone()?),
             Self::Unix(listener) => Self::Unix(listener.try_clone()?),
         })
+    }
+}
+
+impl From<Listener> for OwnedFd {
+    fn from(listener: Listener) -> Self {
+        match listener {
+            Listener::Tcp(listener) => listener.into(),
+            Listener::Unix(listener) => listener.into(),
+        }
     }
 }
 
@@ -78,7 +89,8 @@ async fn serve(
     let mut phase = server.phase.subscribe();
     let buffers = Rc::new(Buffers::default());
     let accept_all = |listeners: Vec<Listener>| -> Vec<_> {
-        let start = |listener| tokio::task::spawn_local(accept(server.clone(), core, listener));
+        let start =
+            |listener| tokio::task::spawn_local(accept(server.clone(), core, listener, buffers.clone()));
         listeners.into_iter().map(start).collect()
     };
     let mut accepting = accept_all(listeners);
@@ -113,35 +125,38 @@ async fn serve(
 }
 
 /// Accepts connections and hands each to the core that has fewest.
-async fn accept(server: Arc<Server>, core: usize, listener: Listener) {
-    match listener {
-        Listener::Tcp(listener) => {
-            let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
-            loop {
-                match listener.accept().await {
-                    Ok((stream, peer)) => {
-                        if let Ok(stream) = stream.into_std() {
-                            place(&server, core, Accepted::Tcp(stream, peer));
-                        }
-                    }
-                    Err(error) => refused(&error).await,
+///
+/// Not by the listeners of the runtime: they register what they accept with the event loop of this core, and it may be
+/// another one that serves it.
+async fn accept(server: Arc<Server>, core: usize, listener: Listener, buffers: Rc<Buffers>) {
+    let is_tcp = matches!(listener, Listener::Tcp(_));
+    let Ok(listener) = watched(listener.into()) else { return };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    loop {
+        let Ok(mut ready) = listener.readable().await else { return };
+        let accepted = ready.try_io(|listener| Ok(acceptfrom_with(listener, flags)?));
+        match accepted {
+            Ok(Ok((socket, peer))) if is_tcp => {
+                // Without an address it is gone already.
+                if let Some(peer) = peer.and_then(|peer| SocketAddr::try_from(peer).ok()) {
+                    place(&server, core, Accepted::Tcp(socket.into(), peer), &buffers);
                 }
             }
-        }
-        Listener::Unix(listener) => {
-            let Ok(listener) = tokio::net::UnixListener::from_std(listener) else { return };
-            loop {
-                match listener.accept().await {
-                    Ok((stream, _)) => {
-                        if let Ok(stream) = stream.into_std() {
-                            place(&server, core, Accepted::Unix(stream));
-                        }
-                    }
-                    Err(error) => refused(&error).await,
-                }
-            }
+            Ok(Ok((socket, _))) => place(&server, core, Accepted::Unix(socket.into()), &buffers),
+            Ok(Err(error)) => refused(&error).await,
+            // Nobody is waiting any more.
+            Err(_) => {}
         }
     }
+}
+
+/// A listening socket whose readiness can be waited for.
+#[expect(
+    deprecated,
+    reason = "its successor is `unsafe` for types whose descriptor can change: this one's cannot"
+)]
+fn watched(listener: OwnedFd) -> std::io::Result<AsyncFd<OwnedFd>> {
+    AsyncFd::with_interest(listener, Interest::READABLE)
 }
 
 /// Too many open files and the like: wait, or the loop would spin.
@@ -150,12 +165,15 @@ async fn refused(error: &std::io::Error) {
     tokio::time::sleep(Duration::from_millis(50)).await;
 }
 
-fn place(server: &Server, core: usize, accepted: Accepted) {
+fn place(server: &Arc<Server>, core: usize, accepted: Accepted, buffers: &Rc<Buffers>) {
     let load = |core: &usize| server.cores[*core].connections.load(Ordering::Relaxed);
     // The own core wins a tie: no hop.
     let own = load(&core);
     let target = (0..server.cores.len()).min_by_key(load).filter(|best| load(best) < own).unwrap_or(core);
     server.cores[target].connections.fetch_add(1, Ordering::Relaxed);
+    if target == core {
+        return open(server, core, accepted, buffers);
+    }
     let sent = server
         .inlets
         .read()
@@ -170,12 +188,12 @@ fn place(server: &Server, core: usize, accepted: Accepted) {
 fn open(server: &Arc<Server>, core: usize, accepted: Accepted, buffers: &Rc<Buffers>) {
     let begun = match accepted {
         Accepted::Tcp(stream, peer) => {
-            let local = stream.local_addr().map(|address| address.to_string()).unwrap_or_default();
+            let local = stream.local_addr().ok();
             let fd = stream.as_raw_fd();
             tune(server, &stream);
             tokio::net::TcpStream::from_std(stream).map(|stream| {
                 admit(server, core, stream, Some(peer.ip()), buffers, || {
-                    enter(server, peer.to_string(), local, fd, core, false)
+                    enter(server, Origin::Tcp(peer, local), fd, core)
                 });
             })
         }
@@ -183,8 +201,8 @@ fn open(server: &Arc<Server>, core: usize, accepted: Accepted, buffers: &Rc<Buff
             let fd = stream.as_raw_fd();
             tokio::net::UnixStream::from_std(stream).map(|stream| {
                 admit(server, core, stream, None, buffers, || {
-                    let address = format!("{}:0", server.settings().unixsocket.lossy());
-                    enter(server, address.clone(), address, fd, core, true)
+                    let path = server.settings().unixsocket.lossy().to_string();
+                    enter(server, Origin::Unix(path), fd, core)
                 });
             })
         }
@@ -260,17 +278,10 @@ const PROTECTED: &str = "-DENIED Redis is running in protected mode because prot
     quick test start the server with '--protected-mode no'; 4) set a password for the default user. One of these is \
     enough for connections from outside to be accepted.\r\n";
 
-fn enter(
-    server: &Arc<Server>,
-    address: String,
-    local: String,
-    fd: i32,
-    core: usize,
-    is_unix: bool,
-) -> Arc<Client> {
+fn enter(server: &Server, origin: Origin, fd: i32, core: usize) -> Arc<Client> {
     let id = server.next_client.fetch_add(1, Ordering::Relaxed);
     let now_ms = server.node.now_ms();
-    let client = Arc::new(Client::new(id, address, local, fd, core, is_unix, now_ms));
+    let client = Arc::new(Client::new(id, origin, fd, core, now_ms));
     server.connections_total.fetch_add(1, Ordering::Relaxed);
     server.clients.write().insert(id, client.clone());
     client
@@ -348,7 +359,7 @@ fn close_idle(server: &Server, core: usize) {
             || client.subscriptions() > 0
             || client.is_monitor.load(Ordering::Relaxed);
         if silent && !excused {
-            log!(Level::Verbose, "Closing idle client id={} addr={}", client.id, client.address);
+            log!(Level::Verbose, "Closing idle client id={} addr={}", client.id, client.address());
             client.end(End::Now);
         }
     }
@@ -366,7 +377,7 @@ fn close_slow_readers(server: &Server, core: usize) {
                 Level::Warning,
                 "Client id={} addr={} closed for overcoming of output buffer limits.",
                 client.id,
-                client.address
+                client.address()
             );
             client.end(End::Now);
         }

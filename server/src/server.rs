@@ -80,9 +80,9 @@ pub struct Server {
 }
 
 impl Server {
-    /// The settings at this moment.
-    pub fn settings(&self) -> Arc<Settings> {
-        self.config.current()
+    /// The settings at this moment: a look at them, for a moment, costs next to nothing.
+    pub fn settings(&self) -> arc_swap::Guard<Arc<Settings>> {
+        self.config.glance()
     }
 
     /// The handler of a command that is not the engine's.
@@ -138,7 +138,8 @@ impl Server {
     /// Sends a command to all monitors.
     pub fn feed_monitors(&self, client: &Client, db: usize, args: &[&[u8]]) {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        let origin = if client.is_unix { format!("unix:{}", client.address) } else { client.address.clone() };
+        let address = client.address();
+        let origin = if client.is_unix() { format!("unix:{address}") } else { address };
         let mut line = format!("+{}.{:06} [{db} {origin}]", now.as_secs(), now.subsec_micros()).into_bytes();
         for arg in args {
             line.extend_from_slice(b" ");
@@ -186,7 +187,7 @@ impl Server {
             }
             total -= size as u64;
             self.counters.clients_evicted.fetch_add(1, Ordering::Relaxed);
-            log!(Level::Notice, "Evicting client: id={} addr={}", client.id, client.address);
+            log!(Level::Notice, "Evicting client: id={} addr={}", client.id, client.address());
             client.end(End::Now);
         }
     }

@@ -199,7 +199,7 @@ impl Session {
             crate::logging::Level::Warning,
             "Possible SECURITY ATTACK detected. It looks like somebody is sending POST or Host: commands. \
              Connection from {} aborted.",
-            self.client.address
+            self.client.address()
         );
         self.client.end(End::Now);
         After::Close
@@ -311,8 +311,7 @@ impl Session {
         let after = match command.run {
             Some(_) if command.has(Flag::Blocking) => self.run_blocking(command, args),
             Some(_) => {
-                let node = self.server.node.clone();
-                let mut held = node.hold(|node| node.cores_of(command, args));
+                let mut held = self.server.node.hold(|node| node.cores_of(command, args));
                 held.run(&self.who, command, args, false, &mut self.out);
                 held.finish();
                 After::Go
@@ -335,13 +334,12 @@ impl Session {
 
     /// Runs a command of the node and writes its reply.
     fn run_handler(&mut self, command: &Registered, args: &[&[u8]], held: Option<&mut Held<'_>>) -> After {
-        let server = self.server.clone();
-        let (start, written) = (server.node.now_ns(), self.out.len());
-        let flow = match server.handler(command) {
+        let (start, written) = (self.server.node.now_ns(), self.out.len());
+        let flow = match self.server.handler(command) {
             Some(handler) => handler(self, args, held),
             None => Err(CommandError::owned(format!("ERR '{}' is not served by this node", command.name))),
         };
-        let ns = server.node.now_ns().saturating_sub(start);
+        let ns = self.server.node.now_ns().saturating_sub(start);
         let reply_bytes = self.out.len().saturating_sub(written);
         self.count_handled(command.id, args, ns, reply_bytes, flow.is_err());
         self.conclude(command.id, flow)
@@ -403,8 +401,7 @@ impl Session {
     }
 
     fn run_blocking(&mut self, command: &Registered, args: &[&[u8]]) -> After {
-        let node = self.server.node.clone();
-        let mut held = node.hold(|node| node.cores_of(command, args));
+        let mut held = self.server.node.hold(|node| node.cores_of(command, args));
         let client = self.client.clone();
         let answer = Box::new(move |reply| client.mailbox.put(crate::client::Post::Answer(reply)));
         let blocked = held.run_blocking(&self.who, command, args, &mut self.out, answer);
@@ -441,7 +438,8 @@ impl Session {
 
     /// Counts commands that this client has had run.
     pub fn count_commands(&self, count: usize) {
-        self.client.commands.fetch_add(count as u64, Ordering::Relaxed);
+        let client = &self.client;
+        client.commands.store(client.commands.load(Ordering::Relaxed) + count as u64, Ordering::Relaxed);
         self.server.cores[self.client.core].commands.fetch_add(count as u64, Ordering::Relaxed);
     }
 

@@ -29,6 +29,7 @@
 //! Reading is lenient: keys in any order, unknown ones skipped. Offsets never decrease within a file; whoever begins
 //! another history (a full synchronisation) begins another file.
 
+use crate::rdb::crc64::Digest;
 use crc32fast::Hasher;
 use std::ops::Deref;
 
@@ -111,12 +112,13 @@ impl Annotator {
         let len: usize = parts.clone().map(<[u8]>::len).sum();
         let start = lines.len();
         lines.push_header_start(len as u64);
-        self.checksum = crc64(self.checksum, &lines[start..]);
-        let mut crc32 = Hasher::new();
+        let (mut crc64, mut crc32) = (Digest::resumed(self.checksum), Hasher::new());
+        crc64.update(&lines[start..]);
         for part in parts {
-            self.checksum = crc64(self.checksum, part);
+            crc64.update(part);
             crc32.update(part);
         }
+        self.checksum = crc64.value();
         lines.push_header_rest(self.checksum, finish_crc32(crc32, off, timestamp), off);
         lines
     }
@@ -139,7 +141,10 @@ fn finish_crc32(mut crc32: Hasher, off: u64, timestamp: Option<i64>) -> u32 {
 
 /// The running checksum after one more block. `covered` is the part of its header that counts.
 pub fn running_checksum(before: u64, covered: &[u8], block: &[u8]) -> u64 {
-    crc64(crc64(before, covered), block)
+    let mut crc64 = Digest::resumed(before);
+    crc64.update(covered);
+    crc64.update(block);
+    crc64.value()
 }
 
 /// A timestamp and a header at the most, in a fixed buffer.
@@ -285,52 +290,6 @@ fn hex<const DIGITS: usize>(digits: &[u8]) -> Option<u64> {
     })
 }
 
-/// Carries a CRC64 on over more bytes: Jones polynomial, low bits first, no inversion.
-fn crc64(before: u64, bytes: &[u8]) -> u64 {
-    let mut crc = before;
-    let mut words = bytes.chunks_exact(8);
-    for word in &mut words {
-        let low: [u8; 8] = std::array::from_fn(|at| word[at]);
-        crc ^= u64::from_le_bytes(low);
-        crc = (0..8).fold(0, |sum, at| sum ^ CRC64[7 - at][usize::from((crc >> (8 * at)) as u8)]);
-    }
-    for byte in words.remainder() {
-        crc = (crc >> 8) ^ CRC64[0][usize::from(crc as u8 ^ byte)];
-    }
-    crc
-}
-
-/// `CRC64[n]` advances by a byte that is followed by `n` others.
-static CRC64: [[u64; 256]; 8] = crc64_tables();
-
-const fn crc64_tables() -> [[u64; 256]; 8] {
-    /// The polynomial 0xad93d23594c935a9, bits reversed.
-    const REVERSED: u64 = 0x95ac_9329_ac4b_c9b5;
-    let mut tables = [[0; 256]; 8];
-    let mut byte = 0;
-    while byte < 256 {
-        let mut crc = byte as u64;
-        let mut bit = 0;
-        while bit < 8 {
-            crc = if crc & 1 != 0 { (crc >> 1) ^ REVERSED } else { crc >> 1 };
-            bit += 1;
-        }
-        tables[0][byte] = crc;
-        byte += 1;
-    }
-    let mut table = 1;
-    while table < 8 {
-        byte = 0;
-        while byte < 256 {
-            let crc = tables[table - 1][byte];
-            tables[table][byte] = (crc >> 8) ^ tables[0][(crc & 0xff) as usize];
-            byte += 1;
-        }
-        table += 1;
-    }
-    tables
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -398,15 +357,6 @@ mod tests {
             ),
         ] {
             check(line, Err(expected));
-        }
-    }
-
-    #[test]
-    fn crc64_equals_that_of_redis() {
-        assert_eq!(crc64(0, b"123456789"), 0xe9c6_d914_c4b8_d9ca);
-        let text: Vec<u8> = (0..200).collect();
-        for cut in 0..text.len() {
-            assert_eq!(crc64(crc64(0, &text[..cut]), &text[cut..]), crc64(0, &text), "{cut}");
         }
     }
 

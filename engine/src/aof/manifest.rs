@@ -84,9 +84,9 @@ impl File {
         out.extend_from_slice(format!(" seq {} type {}", self.seq, kind.letter()).as_bytes());
         if let Some(start) = self.start_offset {
             out.extend_from_slice(format!(" startoffset {start}").as_bytes());
-            if let Some(end) = self.end_offset {
-                out.extend_from_slice(format!(" endoffset {end}").as_bytes());
-            }
+        }
+        if let Some(end) = self.end_offset {
+            out.extend_from_slice(format!(" endoffset {end}").as_bytes());
         }
         out.push(b'\n');
     }

@@ -501,6 +501,12 @@ impl<'a> Keyspace<'a> {
         true
     }
 
+    /// Sets the access clock of a key, as RESTORE does; false when there is no such key.
+    pub fn set_clock(&mut self, key: &[u8], clock: u32) -> bool {
+        let found = self.find(key);
+        found.and_then(|found| self.at_mut(found)).map(|entry| entry.set_clock(clock)).is_some()
+    }
+
     /// After a hash got or lost field expiries: `before` says whether it had any.
     pub fn hash_expiry_changed(&mut self, key: &[u8], before: bool) {
         let Some(entry) = self.peek_entry(key) else { return };

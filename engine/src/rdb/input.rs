@@ -24,6 +24,12 @@ impl<'a> Input<'a> {
         self.at
     }
 
+    /// All that has not been read.
+    #[inline]
+    pub(super) fn rest(&self) -> &'a [u8] {
+        self.bytes.get(self.at..).unwrap_or_default()
+    }
+
     #[inline]
     pub(super) fn byte(&mut self) -> Result<u8, RdbError> {
         let byte = *self.bytes.get(self.at).ok_or(RdbError::Incomplete { offset: self.at })?;
@@ -42,8 +48,7 @@ impl<'a> Input<'a> {
 
     #[inline]
     pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], RdbError> {
-        let rest = self.bytes.get(self.at..).unwrap_or_default();
-        let taken = rest.first_chunk::<N>().ok_or(RdbError::Incomplete { offset: self.at })?;
+        let taken = self.rest().first_chunk::<N>().ok_or(RdbError::Incomplete { offset: self.at })?;
         self.at += N;
         Ok(*taken)
     }

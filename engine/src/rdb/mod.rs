@@ -25,6 +25,8 @@
 //! - What is written is the lowest version that holds the data, so that older servers can read it.
 
 pub mod crc64;
+pub mod dump;
+pub mod file;
 mod input;
 mod kind;
 mod length;
@@ -33,6 +35,7 @@ mod lzf;
 pub mod save;
 mod skip;
 mod string;
+pub mod write;
 mod ziplist;
 mod zipmap;
 

@@ -13,6 +13,7 @@ use super::input::Input;
 use super::length::{self, Length};
 use super::lzf;
 use crate::number::parse_i64;
+use std::fmt;
 use std::ops::Deref;
 
 const ENCODED: u8 = 0xc0;
@@ -146,7 +147,7 @@ impl<'a> Encoded<'a> {
 }
 
 /// A string out of a snapshot: use it as a byte slice. Borrowed where it lies there as it is.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum Text<'a> {
     /// As it lies there.
     Borrowed(&'a [u8]),
@@ -183,6 +184,12 @@ impl Deref for Text<'_> {
             Self::Number(text) => &text.bytes[..usize::from(text.len)],
             Self::Owned(bytes) => bytes,
         }
+    }
+}
+
+impl fmt::Debug for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\"", self.escape_ascii())
     }
 }
 

@@ -116,7 +116,7 @@ fn shutdown(session: &mut Session, args: &[&[u8]], _: Option<&mut Held<'_>>) -> 
         Level::Warning,
         "User requested shutdown by id={} addr={}",
         session.client.id,
-        session.client.address
+        session.client.address()
     );
     session.client.end(End::AfterReply);
     session.server.shut_down();

@@ -488,11 +488,12 @@ impl<'a> Filter<'a> {
             Self::Ids(ids) => ids.contains(&client.id),
             Self::Class(class) => *class == Some(client.class()),
             Self::User => true,
-            Self::Address(address) => client.address.as_bytes() == *address,
-            Self::LocalAddress(address) => client.local_address.as_bytes() == *address,
+            Self::Address(address) => client.address().as_bytes() == *address,
+            Self::LocalAddress(address) => client.local_address().as_bytes() == *address,
             Self::Ip(ip) => {
-                let host = client.address.rsplit_once(':').map_or("", |(host, _)| host);
-                !client.is_unix && host.trim_matches(['[', ']']).as_bytes() == *ip
+                let address = client.address();
+                let host = address.rsplit_once(':').map_or("", |(host, _)| host);
+                !client.is_unix() && host.trim_matches(['[', ']']).as_bytes() == *ip
             }
             Self::MaxAge(seconds) => (now_ms - client.created_ms) / 1_000 >= *seconds,
             Self::Idle(seconds) => (now_ms - client.last_ms.load(Relaxed)) / 1_000 >= *seconds,
@@ -585,7 +586,7 @@ fn flags(client: &Client) -> String {
         ('d', client.watch_flag.lock().as_ref().is_some_and(|flag| flag.is_touched())),
         ('c', client.ending() == End::AfterReply),
         ('A', client.ending() == End::Now),
-        ('U', client.is_unix),
+        ('U', client.is_unix()),
         ('e', client.no_evict.load(Relaxed)),
         ('T', client.no_touch.load(Relaxed)),
     ];
@@ -616,8 +617,8 @@ fn describe(session: &Session, client: &Client, args: &[&[u8]], out: &mut Vec<u8
          tot-mem={total} events={} cmd={command} user={} redir=-1 resp={} lib-name={} lib-ver={} tot-net-in={} \
          tot-net-out={} tot-cmds={}",
         client.id,
-        client.address,
-        client.local_address,
+        client.address(),
+        client.local_address(),
         client.fd,
         String::from_utf8_lossy(&names.name),
         seconds_since(client.created_ms),

@@ -129,6 +129,7 @@ pub fn engine_settings(settings: &Settings) -> baton_engine::settings::Settings 
         zset_max_listpack_entries: settings.zset_max_listpack_entries,
         zset_max_listpack_value: settings.zset_max_listpack_value,
         hll_sparse_max_bytes: settings.hll_sparse_max_bytes,
+        rdb_compression: settings.rdbcompression,
         notify: settings.notify_keyspace_events.0,
         maxmemory: settings.maxmemory,
         maxmemory_policy,

@@ -2,10 +2,12 @@
 //!
 //! | file     | holds                                             |
 //! |----------|---------------------------------------------------|
+//! | `dump`   | DUMP and RESTORE                                  |
 //! | `expire` | EXPIRE and TTL with their kin, PERSIST            |
 //! | `object` | OBJECT                                            |
 //! | here     | all others but SORT, which has a family of its own |
 
+mod dump;
 mod expire;
 mod object;
 
@@ -50,6 +52,20 @@ pub(super) const COMMANDS: &[Command] = &[
         complexity: "O(n) for n keys; freeing a collection of m elements is O(m).",
         summary: "Removes keys, whatever they hold.",
         run: Run::Keys(del),
+        ..Command::BASE
+    },
+    Command {
+        name: "DUMP",
+        arity: Arity::Exactly(2),
+        flags: &[ReadOnly],
+        acl: &[Category::Keyspace],
+        keys: &[key(1, &[Ro, Access])],
+        tips: &["nondeterministic_output"],
+        group: Group::Generic,
+        since: "2.6.0",
+        complexity: "O(n) for the n elements of a collection or bytes of a string.",
+        summary: "Returns the value of a key as bytes, from which RESTORE makes it again.",
+        run: Run::Keys(dump::dump),
         ..Command::BASE
     },
     Command {
@@ -314,6 +330,32 @@ pub(super) const COMMANDS: &[Command] = &[
         complexity: "O(1)",
         summary: "Gives a key a new name, unless that name is taken.",
         run: Run::Keys(renamenx),
+        ..Command::BASE
+    },
+    Command {
+        name: "RESTORE",
+        arity: Arity::AtLeast(4),
+        flags: &[Write, DenyOom],
+        acl: &[Category::Dangerous, Category::Keyspace],
+        keys: &[key(1, &[Ow, Update])],
+        group: Group::Generic,
+        since: "2.6.0",
+        complexity: "O(n) for the n elements of a collection or bytes of a string; O(n log n) for a sorted set.",
+        summary: "Makes a key of what DUMP returned.",
+        run: Run::Keys(dump::restore),
+        ..Command::BASE
+    },
+    Command {
+        name: "RESTORE-ASKING",
+        arity: Arity::AtLeast(4),
+        flags: &[Write, DenyOom, Asking],
+        acl: &[Category::Dangerous, Category::Keyspace],
+        keys: &[key(1, &[Ow, Update])],
+        group: Group::Server,
+        since: "3.0.0",
+        complexity: "O(n) for the n elements of a collection or bytes of a string; O(n log n) for a sorted set.",
+        summary: "RESTORE into a slot that is being imported: nodes of a cluster use it among themselves.",
+        run: Run::Keys(dump::restore),
         ..Command::BASE
     },
     Command {
