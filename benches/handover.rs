@@ -19,6 +19,7 @@ fn node() -> Arc<Node> {
         seed: 5,
         registry: Registry::new(&[]),
         used_memory: |_| 0,
+        storage: std::sync::Arc::new(baton::storage::RealStorage),
     })
 }
 

@@ -23,6 +23,7 @@ pub mod rdb;
 pub mod reply;
 pub mod settings;
 pub mod slot;
+pub mod snapshot;
 pub mod table;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

@@ -25,6 +25,11 @@ pub enum EvictionPolicy {
 }
 
 impl EvictionPolicy {
+    /// Whether the clock of a key holds when it was used last.
+    pub fn is_lru(self) -> bool {
+        matches!(self, Self::AllKeysLru | Self::VolatileLru)
+    }
+
     /// Whether the access clock of entries counts frequency rather than recency.
     #[inline]
     pub fn is_lfu(self) -> bool {

@@ -8,10 +8,11 @@ use crate::effects::Effect;
 use crate::execute::execute;
 use crate::hash::Hasher;
 use crate::keyspace::waiting::WatchFlag;
-use crate::keyspace::{Keyspace, Shard, Value};
+use crate::keyspace::{Keyspace, Shard, Value, ValueRef};
 use crate::random::Rng;
 use crate::reply::Out;
 use crate::settings::Settings;
+use crate::types::listpack::{IntText, LpEntry};
 use std::sync::Arc;
 
 /// One shard that owns everything, with a clock that stands still until it is moved.
@@ -233,4 +234,29 @@ fn element(rest: &mut &[u8]) -> String {
         }
         _ => line,
     }
+}
+
+/// What a value holds, as text that is equal for equal data: members and fields in order of their bytes.
+pub fn canonical(value: ValueRef<'_>) -> String {
+    let text = |entry: LpEntry<'_>| entry.as_slice(&mut IntText::default()).escape_ascii().to_string();
+    let (kind, mut parts, is_ordered): (_, Vec<String>, _) = match value {
+        ValueRef::Str(text) => ("string", vec![text.to_vec().escape_ascii().to_string()], true),
+        ValueRef::List(list) => ("list", list.iter().map(text).collect(), true),
+        ValueRef::Set(set) => ("set", set.iter().map(text).collect(), false),
+        ValueRef::Hash(hash) => {
+            let field = |field: crate::types::hash::Field<'_>| {
+                format!("{}={} until {:?}", text(field.name), text(field.value), field.expire_at_ms)
+            };
+            ("hash", hash.iter(i64::MIN).map(field).collect(), false)
+        }
+        ValueRef::ZSet(zset) => (
+            "zset",
+            zset.iter().map(|entry| format!("{}:{}", text(entry.member), entry.score)).collect(),
+            true,
+        ),
+    };
+    if !is_ordered {
+        parts.sort_unstable();
+    }
+    format!("{kind}[{}]", parts.join(" "))
 }

@@ -43,6 +43,7 @@ fn main() {
         seed: 5,
         registry: Registry::new(&[]),
         used_memory: |_| 0,
+        storage: std::sync::Arc::new(baton::storage::RealStorage),
     });
     let who = Who { id: 1, db: 0, resp3: false, no_touch: false, identity: Arc::new(Example) };
     std::thread::scope(|threads| {

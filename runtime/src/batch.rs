@@ -9,7 +9,7 @@
 
 use crate::blocked;
 use crate::caught::{self, execute_for};
-use crate::held::{Cost, Who, account};
+use crate::held::{Cost, SEALED, Who, account};
 use crate::journal;
 use crate::node::{CoreState, Cores, Node};
 use crate::registry::Registered;
@@ -530,6 +530,14 @@ fn run_call(
     if command.has(Flag::DenyOom) && node.over_limit(state, settings, core) {
         node.oom_refusals.fetch_add(1, Ordering::Relaxed);
         out.error(&CommandError::OutOfMemory);
+        return None;
+    }
+    if state.sealed && command.has(Flag::Write) {
+        out.error(&SEALED);
+        return None;
+    }
+    if let Err(damage) = state.shard.build_slot(call.slot, settings, now_ms) {
+        out.error(&damage);
         return None;
     }
     let rng = Rng::seeded(state.shard.rng.next_u64());

@@ -110,6 +110,11 @@ impl<'n> Held<'n> {
         self.now_ms
     }
 
+    /// Works at another time than the present: a replay, for which nothing is over yet.
+    pub(crate) fn set_now_ms(&mut self, now_ms: i64) {
+        self.now_ms = now_ms;
+    }
+
     /// Whether every core is held.
     pub fn is_all(&self) -> bool {
         self.cores.len() == self.node.cores()
@@ -210,6 +215,12 @@ impl<'n> Held<'n> {
             out.error(&CommandError::text("ERR This command works on the node, not on the data"));
             return Outcome::Refused;
         };
+        if self.states[0].sealed && command.has(Flag::Write) {
+            return self.reject(command, &SEALED, out);
+        }
+        if let Err(damage) = self.build_for(command, args) {
+            return self.reject(command, &damage, out);
+        }
         let core = self.cores[0];
         let settings = &*self.settings;
         if !self.admitted
@@ -268,6 +279,28 @@ impl<'n> Held<'n> {
         }
     }
 
+    /// Builds the slots that a command will look into, as far as they are still in a file. Commands on the whole key
+    /// space build what they need themselves: most can do with less than all.
+    fn build_for(&mut self, command: &Registered, args: &[&[u8]]) -> Result<(), CommandError> {
+        if self.states.iter().all(|state| !state.shard.has_stored())
+            || command.all_shards && !is_debug(command)
+        {
+            return Ok(());
+        }
+        let mut slots: SmallVec<[Slot; 8]> = SmallVec::new();
+        let keys = command.command.keys.iter();
+        let all_known = keys
+            .map(|spec| spec.positions(args, &mut |at: usize| slots.push(Slot::of(args[at]))))
+            .all(|found| found.is_ok());
+        let unknown = is_debug(command) || command.command.has_unknown_keys();
+        self.with_keyspace(0, |keyspace| {
+            if unknown || !all_known {
+                return keyspace.build_all();
+            }
+            slots.iter().try_for_each(|slot| keyspace.build_slot(*slot))
+        })
+    }
+
     /// Refuses a command before it runs.
     fn reject(&mut self, command: &Registered, error: &CommandError, out: &mut Out) -> Outcome {
         let start = out.len();
@@ -315,6 +348,15 @@ impl Drop for Held<'_> {
             self.node.settle();
         }
     }
+}
+
+/// Refuses writes after the snapshot with which the node ends: they would be lost.
+pub(crate) const SEALED: CommandError =
+    CommandError::text("ERR The server is shutting down, its last snapshot has been taken");
+
+/// DEBUG looks at anything.
+fn is_debug(command: &Registered) -> bool {
+    command.name.starts_with("debug")
 }
 
 /// What a command cost.

@@ -31,10 +31,12 @@ pub mod janitor;
 pub mod journal;
 pub mod latency;
 pub mod node;
+pub mod persist;
 pub mod pubsub;
 pub mod registry;
 pub mod slots;
 pub mod slowlog;
+pub mod snapshot;
 pub mod storage;
 mod sync;
 

@@ -11,11 +11,14 @@ use crate::pubsub::PubSub;
 use crate::registry::{Registered, Registry};
 use crate::slots::SlotMap;
 use crate::slowlog::{Noted, SlowLog};
+use crate::snapshot::Snapshots;
+use crate::storage::Storage;
 use crate::sync::Queue;
 use arc_swap::ArcSwap;
 use baton_engine::command::Flag;
 use baton_engine::hash::Hasher;
 use baton_engine::keyspace::evict::{Pool, evict_one};
+use baton_engine::keyspace::shard::MovingSlot;
 use baton_engine::keyspace::{Keyspace, Shard};
 use baton_engine::settings::Settings;
 use baton_engine::slot::Slot;
@@ -38,6 +41,8 @@ pub struct CoreState {
     pub pool: Pool,
     /// Where its effects go.
     journal: Arc<Journal>,
+    /// The snapshot with which the node ends has been taken: what would change the data is refused.
+    pub sealed: bool,
 }
 
 impl CoreState {
@@ -70,6 +75,8 @@ pub struct NodeOptions {
     /// Tells how much memory the process uses, for a comparison with this limit: only near it the answer has to be
     /// right. Called per write with `maxmemory`: must be cheap.
     pub used_memory: fn(u64) -> u64,
+    /// Where the files are.
+    pub storage: Arc<dyn Storage>,
 }
 
 /// A node. Shared by all threads that serve it.
@@ -87,6 +94,10 @@ pub struct Node {
     journal: Arc<Journal>,
     /// Frees what takes long to free.
     pub janitor: Janitor,
+    /// Snapshots of all data.
+    pub snapshots: Snapshots,
+    storage: Arc<dyn Storage>,
+    changes_seen: Vec<AtomicU64>,
     /// Commands that took long, in microseconds.
     pub slowlog: SlowLog,
     /// Commands that were large themselves, in bytes.
@@ -123,10 +134,16 @@ impl Node {
             let mut shard =
                 Shard::new(options.settings.databases, hasher.clone(), options.seed ^ core as u64);
             for slot in Slot::all().filter(|slot| slots.owner(*slot) == core) {
-                shard.put_slot(slot, None);
+                shard.put_slot(slot, MovingSlot::default());
             }
             let journal = journal.clone();
-            Baton::new(CoreState { shard, book: Book::default(), pool: Pool::default(), journal })
+            Baton::new(CoreState {
+                shard,
+                book: Book::default(),
+                pool: Pool::default(),
+                journal,
+                sealed: false,
+            })
         };
         let clock = quanta::Clock::new();
         Arc::new(Self {
@@ -137,6 +154,9 @@ impl Node {
             registry: options.registry,
             pubsub: PubSub::default(),
             janitor: Janitor::default(),
+            snapshots: Snapshots::default(),
+            storage: options.storage,
+            changes_seen: (0..cores).map(|_| AtomicU64::new(0)).collect(),
             slowlog: SlowLog::new(10_000, 128),
             large_requests: SlowLog::new(1 << 20, 128),
             large_replies: SlowLog::new(1 << 20, 128),
@@ -221,6 +241,27 @@ impl Node {
         }
         let event = if command.has(Flag::Fast) { "fast-command" } else { "command" };
         self.latency.note(event, ns / 1_000_000, noted.time_s);
+    }
+
+    /// Changes of the data since the start (`dirty`). Waits for no baton: a core that is busy counts as it did when it
+    /// was last seen.
+    pub fn changes(&self) -> u64 {
+        let of_core = |(core, seen): (usize, &AtomicU64)| {
+            if let Some(state) = self.baton(core).try_take() {
+                seen.store(state.shard.stats.dirty, Ordering::Relaxed);
+            }
+            seen.load(Ordering::Relaxed)
+        };
+        self.changes_seen.iter().enumerate().map(of_core).sum()
+    }
+
+    /// The files of this node.
+    pub fn storage(&self) -> &dyn Storage {
+        &*self.storage
+    }
+
+    pub(crate) fn shared_storage(&self) -> &Arc<dyn Storage> {
+        &self.storage
     }
 
     /// Memory that the process uses, in bytes.
@@ -326,7 +367,7 @@ impl Node {
                 if from == to {
                     continue;
                 }
-                let data = held.state_of(from).and_then(|state| state.shard.take_slot(slot));
+                let data = held.state_of(from).map(|state| state.shard.take_slot(slot)).unwrap_or_default();
                 if let Some(state) = held.state_of(to) {
                     state.shard.put_slot(slot, data);
                 }
@@ -409,6 +450,20 @@ impl Node {
         for event in std::mem::take(&mut shard.events) {
             self.pubsub.publish_event(settings.notify, &event);
         }
+    }
+
+    /// Builds some of a core's slots that are still in a file, for about a tenth of a millisecond; true when there are more.
+    pub fn build_step(self: &Arc<Self>, core: usize) -> bool {
+        const BUDGET_NS: u64 = 100_000;
+        let settings = self.settings();
+        let Some(mut state) = self.baton(core).try_take() else { return true };
+        let start = self.now_ns();
+        while state.shard.build_next(&settings, self.now_ms()) {
+            if self.now_ns() - start > BUDGET_NS {
+                return true;
+            }
+        }
+        false
     }
 
     /// One step of active expiry on a core, if its baton is free; true when there is more to do.

@@ -48,6 +48,8 @@ pub struct Registry {
     all: Vec<Registered>,
     /// Lower-case name -> number. Renamed commands are here under their new name.
     names: HashMap<Vec<u8>, usize>,
+    /// The same under the names that commands have of their own.
+    own_names: HashMap<Vec<u8>, usize>,
     reachable: Vec<bool>,
 }
 
@@ -57,11 +59,13 @@ const NAME_MAX: usize = 64;
 impl Registry {
     /// The commands of the engine and of these further tables.
     pub fn new(tables: &[&'static [Command]]) -> Self {
-        let mut registry = Self { all: Vec::new(), names: HashMap::new(), reachable: Vec::new() };
+        let mut registry =
+            Self { all: Vec::new(), names: HashMap::new(), own_names: HashMap::new(), reachable: Vec::new() };
         let engine = baton_engine::commands::all();
         for command in engine.chain(tables.iter().copied().flatten()) {
             registry.add(command, None);
         }
+        registry.own_names = registry.names.clone();
         registry
     }
 
@@ -107,11 +111,21 @@ impl Registry {
     /// A command by its name, in any case; containers are not resolved to their subcommands.
     #[inline]
     pub fn find(&self, name: &[u8]) -> Option<&Registered> {
+        self.look_up(&self.names, name)
+    }
+
+    /// A command by the name that it has of its own, whatever it was renamed to: logs and replicas know that one.
+    pub fn find_own(&self, name: &[u8]) -> Option<&Registered> {
+        self.look_up(&self.own_names, name)
+    }
+
+    #[inline]
+    fn look_up(&self, names: &HashMap<Vec<u8>, usize>, name: &[u8]) -> Option<&Registered> {
         let mut lower = [0; NAME_MAX];
         let lower = lower.get_mut(..name.len())?;
         lower.copy_from_slice(name);
         lower.make_ascii_lowercase();
-        self.names.get(&*lower).map(|id| &self.all[*id])
+        names.get(&*lower).map(|id| &self.all[*id])
     }
 
     /// The subcommand of a container, in any case.

@@ -4,8 +4,10 @@ use crate::client::{Client, End, Origin};
 use crate::connection::{Buffers, Connection};
 use crate::log;
 use crate::logging::Level;
+use crate::persistence;
 use crate::server::{Phase, Server};
 use crate::session::Session;
+use baton::snapshot::Next;
 use rustix::net::{SocketFlags, acceptfrom_with};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -95,6 +97,8 @@ async fn serve(
     };
     let mut accepting = accept_all(listeners);
     let chores = tokio::task::spawn_local(chores(server.clone(), core));
+    let saving = tokio::task::spawn_local(save_along(server.clone(), core));
+    let building = tokio::task::spawn_local(build_along(server.clone(), core));
     loop {
         tokio::select! {
             changed = phase.changed() => {
@@ -114,6 +118,8 @@ async fn serve(
     }
     accepting.iter().for_each(|task| task.abort());
     chores.abort();
+    saving.abort();
+    building.abort();
     for client in server.all_clients().iter().filter(|client| client.core == core) {
         client.end(End::AfterReply);
     }
@@ -297,12 +303,35 @@ fn leave(mut session: Session) {
     server.cores[session.client.core].connections.fetch_sub(1, Ordering::Relaxed);
 }
 
+/// Takes part in snapshots: a little between one turn of the event loop and the next.
+async fn save_along(server: Arc<Server>, core: usize) {
+    loop {
+        server.saving[core].notified().await;
+        loop {
+            match server.node.snapshot_step(core) {
+                Next::Step => tokio::task::yield_now().await,
+                Next::Pause(time) => tokio::time::sleep(time).await,
+                Next::Rest => break,
+            }
+        }
+    }
+}
+
+/// Builds the slots that are still in a file, a few between one turn of the event loop and the next.
+async fn build_along(server: Arc<Server>, core: usize) {
+    server.loaded.notified().await;
+    server.loaded.notify_one();
+    while server.node.build_step(core) {
+        tokio::task::yield_now().await;
+    }
+}
+
 /// What a core does besides serving: expiry, idle clients, limits, figures.
 async fn chores(server: Arc<Server>, core: usize) {
     loop {
         let hz = server.settings().hz.clamp(1, 500);
         tokio::time::sleep(Duration::from_millis(u64::from(1_000 / hz))).await;
-        if server.cron_paused.load(Ordering::Relaxed) {
+        if server.cron_paused.load(Ordering::Relaxed) || server.is_loading.load(Ordering::Relaxed) {
             continue;
         }
         let start = Instant::now();
@@ -315,6 +344,7 @@ async fn chores(server: Arc<Server>, core: usize) {
             server.current_pause();
             server.sample_rates();
             server.evict_clients_thoroughly();
+            persistence::chores(&server);
         }
         let (figures, us) = (&server.cores[core], start.elapsed().as_micros() as u64);
         figures.chores.fetch_add(1, Ordering::Relaxed);

@@ -11,6 +11,7 @@
 //! | `client`      | what everybody may know of a client; its mailbox                         |
 //! | `server`      | what all cores share                                                     |
 //! | `figures`     | what is counted, and how fast it grows                                   |
+//! | `persistence` | when snapshots are written                                               |
 //! | `listen`      | listening sockets                                                        |
 //! | `commands/`   | the commands of the node itself                                          |
 //! | `config/`     | the settings table and everything derived from it                        |
@@ -30,6 +31,7 @@ mod listen;
 mod logging;
 pub mod memory;
 mod memtest;
+mod persistence;
 pub mod protocol;
 mod server;
 mod session;

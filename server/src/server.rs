@@ -7,12 +7,14 @@ use crate::figures::{CoreFigures, Counters, Rates};
 use crate::listen::Listeners;
 use crate::log;
 use crate::logging::Level;
+use crate::persistence::Snapshots;
 use baton::Node;
+use baton::persist::load::Progress;
 use baton::registry::Registered;
 use parking_lot::{Mutex, RwLock};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 /// Where a node is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +22,16 @@ pub enum Phase {
     Serving,
     /// No more connections; those that are there may finish what they have begun.
     Ending,
+}
+
+/// SHUTDOWN.
+pub struct EndRequest {
+    /// Write a snapshot first, or not; by the save points when it does not say.
+    pub save: Option<bool>,
+    /// End even when it cannot be written.
+    pub force: bool,
+    /// Who asked, and whether it speaks RESP3: is told when the node goes on.
+    pub client: Option<(Arc<Client>, bool)>,
 }
 
 /// CLIENT PAUSE.
@@ -49,6 +61,8 @@ pub struct Server {
     pub is_paused: AtomicBool,
     pub blocked: AtomicUsize,
     pub phase: watch::Sender<Phase>,
+    /// Asks the main thread to end the node.
+    pub end_requests: mpsc::UnboundedSender<EndRequest>,
     pub run_id: String,
     /// `master_replid`
     pub replication_id: String,
@@ -56,20 +70,29 @@ pub struct Server {
     pub startup_memory: AtomicU64,
     pub started_ms: i64,
     pub peak_memory: AtomicU64,
-    pub last_save_s: AtomicI64,
+    /// What became of the snapshots.
+    pub snapshots: Snapshots,
     /// The listening sockets, for changes at run time.
     pub listening: Mutex<Listeners>,
     /// What has happened so far.
     pub counters: Counters,
     /// What happens per second.
     pub rates: Mutex<Rates>,
-    /// How many changes had been made when the last snapshot was written.
-    pub saved_dirty: AtomicU64,
     /// DEBUG QUICKLIST-PACKED-THRESHOLD; 0 for the default.
     pub packed_threshold: AtomicUsize,
     /// Bytes that clients keep in buffers, and from which on the greediest have to go (0: none).
     pub client_bytes: AtomicI64,
     pub client_bytes_max: AtomicU64,
+    /// Per core: there is a snapshot to take part in.
+    pub saving: Vec<Notify>,
+    /// The last snapshot is being written.
+    pub is_ending: AtomicBool,
+    /// The data are being loaded: only commands that do not need them are served.
+    pub is_loading: AtomicBool,
+    /// Told once that is over.
+    pub loaded: Notify,
+    /// How far that is.
+    pub load: Progress,
     /// DEBUG SLEEP: held while the node sleeps.
     pub asleep: Mutex<()>,
     pub is_asleep: AtomicBool,
@@ -83,6 +106,12 @@ impl Server {
     /// The settings at this moment: a look at them, for a moment, costs next to nothing.
     pub fn settings(&self) -> arc_swap::Guard<Arc<Settings>> {
         self.config.glance()
+    }
+
+    /// Changes of the data since the start, as far as they can be counted without waiting: a core that is busy counts
+    /// as it did the last time.
+    pub fn changes(&self) -> u64 {
+        self.node.changes()
     }
 
     /// The handler of a command that is not the engine's.

@@ -2,6 +2,7 @@
 
 use crate::client::{Client, End};
 use crate::commands::{Flow, presentable};
+use crate::persistence;
 use crate::server::Server;
 use baton::batch::Call;
 use baton::held::{Blocked, Held, Who};
@@ -128,6 +129,8 @@ impl Session {
             && (self.subscriptions.is_none() || self.who.resp3)
             && self.server.monitors.load(Ordering::Relaxed) == 0
             && !self.server.is_paused.load(Ordering::Relaxed)
+            && !self.server.is_loading.load(Ordering::Relaxed)
+            && self.server.snapshots.last_ok.load(Ordering::Relaxed)
     }
 
     /// Decides about a command.
@@ -249,6 +252,16 @@ impl Session {
         }
         if self.needs_memory(command) && self.server.node.is_out_of_memory() {
             return Err(CommandError::OutOfMemory);
+        }
+        let writes = command.has(Flag::Write)
+            || self.transaction.as_ref().is_some_and(|transaction| {
+                command.name == "exec" && transaction.has(&self.server, Flag::Write)
+            });
+        if (writes || command.name == "ping") && persistence::stops_writes(&self.server) {
+            return Err(persistence::STOPPED);
+        }
+        if self.server.is_loading.load(Ordering::Relaxed) && !command.has(Flag::Loading) {
+            return Err(CommandError::text("LOADING Redis is loading the dataset in memory"));
         }
         if self.subscriptions.is_some() && !self.who.resp3 && !allowed_when_subscribed(&command.name) {
             return Err(CommandError::owned(format!(

@@ -1,21 +1,27 @@
 //! From the command line to a serving node, and to its end.
 
 use crate::cli::{self, Invocation, Serve};
+use crate::client::Post;
 use crate::config::{self, Config, Loaded, Settings};
 use crate::core;
 use crate::daemon::{self, Origin, PidFile, Supervisor};
 use crate::figures::{CoreFigures, Counters};
 use crate::log;
 use crate::logging::{self, Level, Role};
-use crate::server::{Phase, Server};
-use crate::{commands, listen, memory, memtest, syscheck};
+use crate::persistence::Snapshots;
+use crate::server::{EndRequest, Phase, Server};
+use crate::{commands, listen, memory, memtest, persistence, syscheck};
+use baton::persist::load::Progress;
 use baton::registry::Registry;
+use baton::storage::RealStorage;
 use baton::{Node, NodeOptions};
+use baton_engine::error::CommandError;
+use baton_engine::reply::Out;
 use parking_lot::{Mutex, RwLock};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize};
-use tokio::sync::{mpsc, watch};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use tokio::sync::{Notify, mpsc, watch};
 
 /// The process, from its arguments to its exit code.
 pub fn main() -> ExitCode {
@@ -144,7 +150,8 @@ fn serve_until_the_end(
     }
     let listeners = listen::open(&loaded.settings)?;
     let cores = core_count(&loaded.settings);
-    let server = make_server(loaded.settings, file, registry, cores);
+    let (end_requests, ends) = mpsc::unbounded_channel();
+    let server = make_server(loaded.settings, file, registry, cores, end_requests);
     let mut threads = Vec::new();
     let (inlets, outlets): (Vec<_>, Vec<_>) = (0..cores).map(|_| mpsc::unbounded_channel()).unzip();
     *server.inlets.write() = inlets;
@@ -167,11 +174,22 @@ fn serve_until_the_end(
         }
     }
     log!(Level::Notice, "Server initialized");
+    if failed.is_none() {
+        if let Err(error) = persistence::open(&server) {
+            failed = Some(error.to_string());
+        }
+    }
+    if let Some(message) = failed.take() {
+        // Nothing was served: nothing has to be ended in good order.
+        server.shut_down();
+        listen::remove_socket(&server.settings());
+        return Err(message);
+    }
     for kind in kinds {
         log!(Level::Notice, "Ready to accept connections {kind}");
     }
     supervisor.ready();
-    let result = wait_for_signal(&server);
+    let result = wait_for_the_end(&server, ends);
     server.shut_down();
     for thread in threads {
         if thread.join().is_err() {
@@ -201,6 +219,7 @@ fn make_server(
     file: Option<std::path::PathBuf>,
     registry: Registry,
     cores: usize,
+    end_requests: mpsc::UnboundedSender<EndRequest>,
 ) -> Arc<Server> {
     let seeds: [u64; 5] = std::array::from_fn(|_| random_u64());
     let handlers = commands::handlers(&registry);
@@ -211,6 +230,7 @@ fn make_server(
         seed: seeds[4],
         registry,
         used_memory: memory::used_near,
+        storage: Arc::new(RealStorage),
     };
     let node = Node::new(options);
     let started_ms = node.now_ms();
@@ -228,24 +248,35 @@ fn make_server(
         is_paused: AtomicBool::new(false),
         blocked: AtomicUsize::new(0),
         phase: watch::Sender::new(Phase::Serving),
+        end_requests,
         run_id: random_id(),
         replication_id: random_id(),
         startup_memory: AtomicU64::new(memory::used()),
         started_ms,
         peak_memory: AtomicU64::new(0),
-        last_save_s: AtomicI64::new(started_ms / 1_000),
+        snapshots: Snapshots::new(started_ms / 1_000),
         listening: Mutex::default(),
         counters: Counters::default(),
         rates: Mutex::default(),
-        saved_dirty: AtomicU64::new(0),
         packed_threshold: AtomicUsize::new(0),
         client_bytes: AtomicI64::new(0),
         client_bytes_max: AtomicU64::new(0),
+        saving: (0..cores).map(|_| Notify::new()).collect(),
+        is_ending: AtomicBool::new(false),
+        is_loading: AtomicBool::new(true),
+        loaded: Notify::new(),
+        load: Progress::default(),
         asleep: Mutex::default(),
         is_asleep: AtomicBool::new(false),
         cron_paused: AtomicBool::new(false),
         active_expire: AtomicBool::new(true),
         node,
+    });
+    let own = Arc::downgrade(&server);
+    server.node.snapshots.driven_by(move || {
+        if let Some(server) = own.upgrade() {
+            server.saving.iter().for_each(|core| core.notify_one());
+        }
     });
     commands::apply_settings(&server);
     if let Err(error) = daemon::apply_oom_score(&server.settings()) {
@@ -286,8 +317,11 @@ fn pin(core: usize, cores: usize) {
     }
 }
 
-/// Waits for SIGTERM, SIGINT or the SHUTDOWN command.
-fn wait_for_signal(server: &Server) -> Result<(), String> {
+/// Waits for SIGTERM, SIGINT or the SHUTDOWN command, and writes the last snapshot if there is to be one.
+fn wait_for_the_end(
+    server: &Arc<Server>,
+    mut requests: mpsc::UnboundedReceiver<EndRequest>,
+) -> Result<(), String> {
     use tokio::signal::unix::{SignalKind, signal};
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("Cannot wait for signals: {error}"))?;
@@ -298,20 +332,51 @@ fn wait_for_signal(server: &Server) -> Result<(), String> {
         let mut hangup = on(SignalKind::hangup())?;
         let mut phase = server.phase.subscribe();
         loop {
-            tokio::select! {
+            let by_signal = EndRequest { save: None, force: false, client: None };
+            let request = tokio::select! {
                 _ = terminate.recv() => {
                     log!(Level::Warning, "Received SIGTERM scheduling shutdown...");
-                    break;
+                    by_signal
                 }
                 _ = interrupt.recv() => {
                     log!(Level::Warning, "Received SIGINT scheduling shutdown...");
-                    break;
+                    by_signal
                 }
-                _ = hangup.recv() => {}
+                _ = hangup.recv() => continue,
+                // A core could not go on.
                 _ = phase.changed() => break,
+                request = requests.recv() => match request {
+                    Some(request) => request,
+                    None => break,
+                },
+            };
+            log!(Level::Notice, "User requested shutdown...");
+            if may_end(server, request).await {
+                break;
             }
         }
-        log!(Level::Notice, "User requested shutdown...");
         Ok(())
     })
+}
+
+/// Writes the snapshot that a request asks for; false when the node has to go on because it could not be written.
+async fn may_end(server: &Arc<Server>, request: EndRequest) -> bool {
+    if !request.save.unwrap_or_else(|| !server.settings().save.0.is_empty()) {
+        return true;
+    }
+    server.is_ending.store(true, Ordering::Relaxed);
+    let saved = persistence::save_at_end(server).await;
+    server.is_ending.store(false, Ordering::Relaxed);
+    let Err(error) = saved else { return true };
+    if request.force {
+        log!(Level::Warning, "Ending without a snapshot, as asked for: {error}");
+        return true;
+    }
+    log!(Level::Warning, "Error trying to save the DB, can't exit: {error}");
+    if let Some((client, resp3)) = request.client {
+        let mut out = Out::new(resp3);
+        out.error(&CommandError::text("ERR Errors trying to SHUTDOWN. Check logs."));
+        client.mailbox.put(Post::Answer(out.into_bytes()));
+    }
+    false
 }

@@ -54,6 +54,8 @@ pub struct Keyspace<'a> {
     settings: &'a Settings,
     db: usize,
     now_ms: i64,
+    /// The time that access clocks show: of a replay, where `now_ms` is before all, the present.
+    clock_ms: i64,
     no_touch: bool,
     dirty: u64,
     /// A key of the running command, by its place in memory, and its slot: see [`hint`](Self::hint).
@@ -79,12 +81,17 @@ impl<'a> Keyspace<'a> {
 
     fn over(held: Held<'a>, settings: &'a Settings, db: usize, now_ms: i64) -> Self {
         let nowhere = (std::ptr::null(), 0, Slot::FIRST, 0);
-        Self { held, settings, db, now_ms, no_touch: false, dirty: 0, hint: nowhere }
+        Self { held, settings, db, now_ms, clock_ms: now_ms, no_touch: false, dirty: 0, hint: nowhere }
     }
 
     /// Lookups leave access clocks alone (CLIENT NO-TOUCH).
     pub fn set_no_touch(&mut self, no_touch: bool) {
         self.no_touch = no_touch;
+    }
+
+    /// Access clocks show this time (Unix ms) instead of that of the commands.
+    pub fn show_time(&mut self, clock_ms: i64) {
+        self.clock_ms = clock_ms;
     }
 
     /// Tells that `key` is in `slot` and has this hash, which the router has computed already. `key` must be the very slice that is
@@ -308,13 +315,13 @@ impl<'a> Keyspace<'a> {
     /// The value at a key, to change in place. A string becomes a buffer of its own.
     pub fn value_mut(&mut self, key: &[u8]) -> Option<ValueMut<'_>> {
         let found = self.find(key)?;
-        self.used(found).map(Entry::value_mut)
+        self.changing(found).map(Entry::value_mut)
     }
 
     /// The string at a key, to change in place.
     pub fn string_mut(&mut self, key: &[u8]) -> Result<Option<&mut Vec<u8>>, CommandError> {
         let Some(found) = self.find(key) else { return Ok(None) };
-        match self.used(found) {
+        match self.changing(found) {
             None => Ok(None),
             Some(entry) if !matches!(entry.value(), ValueRef::Str(_)) => Err(CommandError::WrongType),
             Some(entry) => match entry.value_mut() {
@@ -370,7 +377,7 @@ impl<'a> Keyspace<'a> {
                 self.find(key)
             }
         };
-        match found.and_then(|found| self.used(found)) {
+        match found.and_then(|found| self.changing(found)) {
             Some(entry) if matches!(entry.value(), ValueRef::Str(_)) => match entry.value_mut() {
                 ValueMut::Str(text) => Ok(text),
                 _ => Err(CommandError::WrongType),
@@ -455,7 +462,7 @@ impl<'a> Keyspace<'a> {
         change: impl FnOnce(i64) -> Result<i64, CommandError>,
     ) -> Result<i64, CommandError> {
         let found = self.find(key);
-        let Some(entry) = found.and_then(|found| self.used(found)) else {
+        let Some(entry) = found.and_then(|found| self.changing(found)) else {
             let n = change(0)?;
             let clock = self.fresh_clock();
             self.put_entry(key, found, Entry::new(key, Value::Int(n), None, clock));
@@ -696,7 +703,7 @@ impl<'a> Keyspace<'a> {
     /// As `value_mut`, but refuses strings before they would be turned into buffers.
     fn value_mut_unless_string(&mut self, key: &[u8]) -> Result<Option<ValueMut<'_>>, CommandError> {
         let Some(found) = self.find(key) else { return Ok(None) };
-        match self.used(found) {
+        match self.changing(found) {
             Some(entry) if matches!(entry.value(), ValueRef::Str(_)) => Err(CommandError::WrongType),
             Some(entry) => Ok(Some(entry.value_mut())),
             None => Ok(None),
@@ -717,7 +724,7 @@ impl<'a> Keyspace<'a> {
                 self.find(key)
             }
         };
-        match found.and_then(|found| self.used(found)) {
+        match found.and_then(|found| self.changing(found)) {
             Some(entry) if !matches!(entry.value(), ValueRef::Str(_)) => Ok(entry.value_mut()),
             _ => Err(CommandError::WrongType),
         }
@@ -744,17 +751,41 @@ impl<'a> Keyspace<'a> {
         self.shard(found.slot).slot(found.slot)?.db(found.physical)?.table.at(found.place)
     }
 
-    /// The entry that was found, to change.
+    /// The entry that was found, to change. Every change of an entry comes through here or through
+    /// [`changing`](Self::changing), [`add_entry`](Self::add_entry) or [`take_entry`](Self::take_entry).
     #[inline]
     fn at_mut(&mut self, found: Found) -> Option<&mut Entry> {
+        self.save_ahead(found);
         let data = self.shard_mut(found.slot).existing_slot_mut(found.slot)?;
         data.db_mut(found.physical).table.at_mut(found.place)
     }
 
+    /// A save that runs writes what was found before it changes.
+    #[inline]
+    fn save_ahead(&mut self, found: Found) {
+        let shard = self.shard_mut(found.slot);
+        if shard.is_saving()
+            && let Some(entry) = shard
+                .slot(found.slot)
+                .and_then(|data| data.db(found.physical))
+                .and_then(|db| db.table.at(found.place))
+        {
+            let hash = shard.hasher().hash(entry.key());
+            shard.save_ahead(found.slot, found.physical, hash);
+        }
+    }
+
     /// The entry that was found, to change; notes the access.
     #[inline]
+    fn changing(&mut self, found: Found) -> Option<&mut Entry> {
+        self.save_ahead(found);
+        self.used(found)
+    }
+
+    /// The entry that was found, after noting the access: nothing else of it may change.
+    #[inline]
     fn used(&mut self, found: Found) -> Option<&mut Entry> {
-        let (no_touch, settings, now_ms) = (self.no_touch, self.settings, self.now_ms);
+        let (no_touch, settings, now_ms) = (self.no_touch, self.settings, self.clock_ms);
         let shard = self.shard_mut(found.slot);
         let dice = if settings.maxmemory_policy.is_lfu() { shard.rng.unit() } else { 0.0 };
         let data = shard.existing_slot_mut(found.slot)?;
@@ -829,6 +860,9 @@ impl<'a> Keyspace<'a> {
         let (due, after) = (due_of(&entry), volatile(&entry));
         let shard = self.shard_mut(slot);
         let (hash, physical) = (shard.hasher().hash(key), shard.physical(db));
+        if shard.is_saving() {
+            shard.save_ahead(slot, physical, hash);
+        }
         let hasher = shard.hasher().clone();
         let table = &mut shard.slot_mut(slot).db_mut(physical).table;
         table.insert_unique(hash, entry, |other| hasher.hash(other.key()));
@@ -841,6 +875,9 @@ impl<'a> Keyspace<'a> {
         let (slot, db) = (self.slot(key), self.db);
         let shard = self.shard_mut(slot);
         let (hash, physical) = (shard.hasher().hash(key), shard.physical(db));
+        if shard.is_saving() {
+            shard.save_ahead(slot, physical, hash);
+        }
         let hasher = shard.hasher().clone();
         let table = &mut shard.existing_slot_mut(slot)?.db_mut(physical).table;
         let entry = table.remove(hash, |other| other.key() == key, |other| hasher.hash(other.key()))?;
@@ -860,7 +897,7 @@ impl<'a> Keyspace<'a> {
     }
 
     pub(super) fn fresh_clock(&self) -> u32 {
-        super::evict::fresh(self.settings, self.now_ms)
+        super::evict::fresh(self.settings, self.clock_ms)
     }
 }
 

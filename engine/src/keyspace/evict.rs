@@ -104,7 +104,12 @@ pub fn evict_one(keyspace: &mut Keyspace<'_>, pool: &mut Pool, settings: &Settin
     let here = keyspace.db();
     // Candidates may be from an earlier round, and gone or no longer volatile: more of them than the pool holds
     // cannot be.
-    let done = (0..=POOL).any(|_| evict_best(keyspace, pool, settings));
+    let mut done = (0..=POOL).any(|_| evict_best(keyspace, pool, settings));
+    // What is still in a file takes no memory to speak of, but among it may be the only keys that may go.
+    let now_ms = keyspace.now_ms();
+    while !done && keyspace.nth_shard_mut(0).is_some_and(|shard| shard.build_next(settings, now_ms)) {
+        done = evict_best(keyspace, pool, settings);
+    }
     keyspace.select(here);
     done
 }

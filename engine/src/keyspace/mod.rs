@@ -10,6 +10,8 @@
 //! | `expire`   | active expiry                                                             |
 //! | `evict`    | eviction                                                                  |
 //! | `scan`     | cursors over all slots                                                    |
+//! | `save`     | saving the shard as it was at one moment, while it changes                |
+//! | `stored`   | slots that are still in the snapshot file, built when they are asked for  |
 //! | `notify`   | keyspace notifications                                                    |
 //! | `waiting`  | blocked and watching clients                                              |
 //!
@@ -21,8 +23,10 @@ pub mod entry;
 pub mod evict;
 pub mod expire;
 pub mod notify;
+pub mod save;
 pub mod scan;
 pub mod shard;
+pub mod stored;
 pub mod value;
 pub mod waiting;
 mod whole;

@@ -5,6 +5,7 @@
 
 use super::access::Keyspace;
 use super::entry::Entry;
+use crate::error::CommandError;
 use crate::random::Rng;
 use crate::slot::{SLOTS, Slot};
 use crate::table::ORDER_BITS;
@@ -46,6 +47,27 @@ pub fn step<'k>(
     0
 }
 
+/// Builds what a step from `cursor` will look at, as far as it is still in a file.
+///
+/// # Errors
+/// One of the slots is damaged.
+pub fn build_ahead(keyspace: &mut Keyspace<'_>, cursor: u64, count: usize) -> Result<(), CommandError> {
+    let mut left = count.max(1) as isize;
+    let mut at = (cursor >> ORDER_BITS) as usize;
+    while let Some(slot) = Slot::new(at).filter(|_| left > 0) {
+        if !keyspace.shards().any(|shard| shard.has_stored()) {
+            break;
+        }
+        keyspace.build_slot(slot)?;
+        // Of the first slot some may be behind the cursor.
+        if at != (cursor >> ORDER_BITS) as usize {
+            left -= keyspace.shard(slot).slot_len(slot, keyspace.db()) as isize;
+        }
+        at += 1;
+    }
+    Ok(())
+}
+
 /// All entries of the current database, or of one slot in it; expired ones too. All shards must be held.
 pub fn all<'k>(keyspace: &'k Keyspace<'_>, only: Option<Slot>) -> impl Iterator<Item = &'k Entry> {
     let (from, to) = only.map_or((0, SLOTS), |slot| (slot.index(), slot.index() + 1));
@@ -58,18 +80,26 @@ pub fn all<'k>(keyspace: &'k Keyspace<'_>, only: Option<Slot>) -> impl Iterator<
 
 /// A random entry of the current database, which may have expired: each slot by its number of keys, then
 /// uniform. All shards must be held.
-pub fn random<'k>(keyspace: &'k Keyspace<'_>, rng: &mut Rng) -> Option<&'k Entry> {
+///
+/// # Errors
+/// The slot that was drawn is damaged.
+pub fn random<'k>(keyspace: &'k mut Keyspace<'_>, rng: &mut Rng) -> Result<Option<&'k Entry>, CommandError> {
+    let Some(slot) = random_slot(keyspace, rng) else { return Ok(None) };
+    keyspace.build_slot(slot)?;
+    let shard = keyspace.shard(slot);
+    let db = shard.slot(slot).and_then(|data| data.db(shard.physical(keyspace.db())));
+    Ok(db.and_then(|db| db.table.random(rng)))
+}
+
+fn random_slot(keyspace: &Keyspace<'_>, rng: &mut Rng) -> Option<Slot> {
     let total: usize = keyspace.shards().map(|shard| shard.counts(keyspace.db()).keys).sum();
     let mut nth = rng.below(total);
-    for slot in Slot::all() {
-        let shard = keyspace.shard(slot);
-        let len = shard.slot_len(slot, keyspace.db());
-        if nth < len {
-            return shard.slot(slot)?.db(shard.physical(keyspace.db()))?.table.random(rng);
-        }
-        nth -= len;
-    }
-    None
+    Slot::all().find(|slot| {
+        let len = keyspace.shard(*slot).slot_len(*slot, keyspace.db());
+        let found = nth < len;
+        nth = nth.wrapping_sub(len);
+        found
+    })
 }
 
 #[cfg(test)]
@@ -175,11 +205,11 @@ mod tests {
             put(&mut shard, &format!("k{i}"));
         }
         let settings = Settings::default();
-        let keyspace = Keyspace::one(&mut shard, &settings, 0, 0);
+        let mut keyspace = Keyspace::one(&mut shard, &settings, 0, 0);
         let mut rng = Rng::seeded(1);
-        let mut counts: HashMap<&[u8], i32> = HashMap::new();
+        let mut counts: HashMap<Vec<u8>, i32> = HashMap::new();
         for _ in 0..10_000 {
-            *counts.entry(random(&keyspace, &mut rng).unwrap().key()).or_default() += 1;
+            *counts.entry(random(&mut keyspace, &mut rng).unwrap().unwrap().key().to_vec()).or_default() += 1;
         }
         assert_eq!(counts.len(), 100);
         assert!(counts.values().all(|n| (50..160).contains(n)), "{counts:?}");

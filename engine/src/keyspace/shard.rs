@@ -2,6 +2,8 @@
 
 use super::entry::Entry;
 use super::notify::Event;
+use super::save::{Save, SlotSave};
+use super::stored::{Stored, StoredSection};
 use super::waiting::{DbKey, Waiting};
 use crate::effects::Effects;
 use crate::hash::Hasher;
@@ -73,6 +75,16 @@ pub struct Counts {
     pub with_fields: usize,
 }
 
+impl Counts {
+    /// Counts one more key.
+    pub(crate) fn add(&mut self, of: Volatile) {
+        self.keys += 1;
+        self.volatile += usize::from(of.any());
+        self.expires += usize::from(of.key);
+        self.with_fields += usize::from(of.fields);
+    }
+}
+
 /// What of an entry expires.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Volatile {
@@ -141,6 +153,29 @@ pub struct Shard {
     pub(super) expire_walk: Walk,
     /// Nothing is due before this time: an idle shard is not walked through at all.
     pub(super) quiet_until_ms: i64,
+    /// The save that runs, if any.
+    pub(super) save: Option<Box<Save>>,
+    /// Slots that are still in a file.
+    pub(super) stored: Option<Box<Stored>>,
+}
+
+/// A slot on its way from one shard to another, with all that belongs to it.
+#[derive(Debug, Default)]
+pub struct MovingSlot {
+    data: Option<Box<SlotData>>,
+    save: Option<SlotSave>,
+    stored: Vec<StoredSection>,
+}
+
+impl MovingSlot {
+    /// The same slot without its keys: what else belongs to it stays.
+    pub(super) fn without_keys(mut self) -> Self {
+        if let Some(data) = &mut self.data {
+            data.first = Db::default();
+            data.more.clear();
+        }
+        self
+    }
 }
 
 /// Something that takes long to free.
@@ -196,6 +231,8 @@ impl Shard {
             garbage: Vec::new(),
             expire_walk: Walk::default(),
             quiet_until_ms: 0,
+            save: None,
+            stored: None,
         }
     }
 
@@ -283,27 +320,33 @@ impl Shard {
     /// How many keys a database of a slot has. O(1).
     pub fn slot_len(&self, slot: Slot, db: usize) -> usize {
         let db = self.physical(db);
-        self.slot(slot).and_then(|data| data.db(db)).map_or(0, |db| db.table.len())
+        let built = self.slot(slot).and_then(|data| data.db(db)).map_or(0, |db| db.table.len());
+        built + self.stored_len(slot, db)
     }
 
-    /// Gives a slot away: the other half of [`put_slot`](Self::put_slot). O(1).
-    pub fn take_slot(&mut self, slot: Slot) -> Option<Box<SlotData>> {
+    /// Gives a slot away: the other half of [`put_slot`](Self::put_slot). O(1), but for a save that runs.
+    pub fn take_slot(&mut self, slot: Slot) -> MovingSlot {
         self.owned[slot.index()] = false;
         self.leave_walk(slot);
-        let data = self.slots[slot.index()].take()?;
-        self.count(&data, |count, n| *count -= n);
-        Some(data)
+        let (save, stored) = (self.take_slot_save(slot), self.take_stored(slot));
+        let data = self.slots[slot.index()].take();
+        if let Some(data) = &data {
+            self.count(data, |count, n| *count -= n);
+        }
+        MovingSlot { data, save, stored }
     }
 
     /// Owns a slot from now on, with what it held at its owner before. O(1).
-    pub fn put_slot(&mut self, slot: Slot, data: Option<Box<SlotData>>) {
+    pub fn put_slot(&mut self, slot: Slot, moving: MovingSlot) {
         self.owned[slot.index()] = true;
         self.leave_walk(slot);
         self.quiet_until_ms = 0;
-        if let Some(data) = &data {
+        if let Some(data) = &moving.data {
             self.count(data, |count, n| *count += n);
         }
-        self.slots[slot.index()] = data;
+        self.slots[slot.index()] = moving.data;
+        self.put_slot_save(slot, moving.save);
+        self.put_stored(slot, moving.stored);
     }
 
     /// Gives the memory of a slot back when it holds nothing: no key, and nobody who waits for one.
@@ -318,17 +361,20 @@ impl Shard {
         }
     }
 
-    /// Takes all keys of a database out; the caller drops them when and where it likes. O(slots).
+    /// Takes all keys of a database out; the caller drops them when and where it likes. What a running save still
+    /// needs it keeps. O(slots).
     pub fn take_db(&mut self, db: usize) -> Vec<SplitTable<Entry>> {
         let physical = self.physical(db);
         let mut taken = Vec::new();
         if self.counts(db).keys == 0 {
             return taken;
         }
+        self.forget_stored(physical);
         for slot in Slot::all() {
             let Some(data) = self.existing_slot_mut(slot) else { continue };
             if data.db(physical).is_some_and(|db| !db.table.is_empty()) {
-                taken.push(std::mem::take(data.db_mut(physical)).table);
+                let db = std::mem::take(data.db_mut(physical));
+                taken.extend(self.save_aside(slot, physical, db));
                 self.release_if_empty(slot);
             }
         }
@@ -381,12 +427,22 @@ impl Shard {
 
     fn count(&mut self, data: &SlotData, change: impl Fn(&mut usize, usize)) {
         for (physical, db) in data.databases() {
-            if let Some(counts) = self.counts.get_mut(physical) {
-                change(&mut counts.keys, db.table.len());
-                change(&mut counts.volatile, db.volatile);
-                change(&mut counts.expires, db.expires);
-                change(&mut counts.with_fields, db.with_fields);
-            }
+            let of_db = Counts {
+                keys: db.table.len(),
+                volatile: db.volatile,
+                expires: db.expires,
+                with_fields: db.with_fields,
+            };
+            self.change_counts(physical, of_db, &change);
+        }
+    }
+
+    pub(super) fn change_counts(&mut self, physical: usize, by: Counts, change: impl Fn(&mut usize, usize)) {
+        if let Some(counts) = self.counts.get_mut(physical) {
+            change(&mut counts.keys, by.keys);
+            change(&mut counts.volatile, by.volatile);
+            change(&mut counts.expires, by.expires);
+            change(&mut counts.with_fields, by.with_fields);
         }
     }
 }

@@ -19,7 +19,7 @@
 
 use super::crc64::Digest;
 use super::input::Input;
-use super::kind::{Family, Kind};
+use super::kind::{Family, Kind, Version};
 use super::save::{Access, EXPIRE_MS, FREQUENCY, IDLE};
 use super::skip::{self, Skip};
 use super::string::{self, Text};
@@ -132,6 +132,11 @@ impl Reader {
     /// A reader that computes the checksum of what it passes over, and refuses an end that claims another.
     pub fn verifying() -> Self {
         Self { digest: Some(Digest::new()), ..Self::default() }
+    }
+
+    /// A reader of keys without a header before them and an end behind them: a section of a file of ours.
+    pub fn of_section(family: Family, version: Version) -> Self {
+        Self { header: Some((family, version.number())), ..Self::default() }
     }
 
     /// How many bytes all items so far have taken.

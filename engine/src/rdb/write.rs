@@ -13,11 +13,11 @@ use super::crc64::Digest;
 use super::kind::Version;
 use super::{length, string};
 
-pub(super) const AUX: u8 = 250;
+pub(crate) const AUX: u8 = 250;
 pub(super) const RESIZE_DB: u8 = 251;
 pub(super) const SELECT_DB: u8 = 254;
 pub(super) const FUNCTION: u8 = 245;
-pub(super) const END: u8 = 255;
+pub(crate) const END: u8 = 255;
 
 /// How long a header is, of any version.
 pub const HEADER_BYTES: usize = 9;

@@ -113,6 +113,7 @@ impl Bench {
             seed: 5,
             registry: Registry::new(&[MISCHIEF]),
             used_memory: |_| 0,
+            storage: std::sync::Arc::new(baton::storage::RealStorage),
         });
         Self::client_of(node)
     }

@@ -1,10 +1,11 @@
-//! The server as a whole: TIME, ROLE, LASTSAVE, SHUTDOWN, LOLWUT.
+//! The server as a whole: TIME, ROLE, SHUTDOWN, LOLWUT.
 
 use super::{Flow, Handler, WRITTEN};
 use crate::client::End;
 use crate::config::REDIS_VERSION;
 use crate::log;
 use crate::logging::Level;
+use crate::server::EndRequest;
 use crate::session::Session;
 use baton::held::Held;
 use baton_engine::command::{Arity, Category, Command, Flag::*, Group};
@@ -38,18 +39,6 @@ pub const COMMANDS: &[Command] = &[
         ..Command::BASE
     },
     Command {
-        name: "LASTSAVE",
-        arity: Arity::Exactly(1),
-        flags: &[Loading, Stale, Fast],
-        acl: &[Category::Admin, Category::Dangerous],
-        tips: &["nondeterministic_output"],
-        group: Group::Server,
-        since: "1.0.0",
-        complexity: "O(1)",
-        summary: "Returns the Unix time of the last snapshot that succeeded.",
-        ..Command::BASE
-    },
-    Command {
         name: "SHUTDOWN",
         arity: Arity::AtLeast(1),
         flags: &[Admin, NoScript, Loading, Stale, NoMulti, Sentinel, AllowBusy],
@@ -72,7 +61,7 @@ pub const COMMANDS: &[Command] = &[
 ];
 
 pub const HANDLERS: &[(&str, Handler)] =
-    &[("time", time), ("role", role), ("lastsave", lastsave), ("shutdown", shutdown), ("lolwut", lolwut)];
+    &[("time", time), ("role", role), ("shutdown", shutdown), ("lolwut", lolwut)];
 
 fn time(session: &mut Session, _: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<Flow, CommandError> {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
@@ -90,10 +79,6 @@ fn role(session: &mut Session, _: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<
     WRITTEN
 }
 
-fn lastsave(session: &mut Session, _: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<Flow, CommandError> {
-    Ok(Flow::Reply(Reply::Integer(session.server.last_save_s.load(Ordering::Relaxed))))
-}
-
 fn shutdown(session: &mut Session, args: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<Flow, CommandError> {
     let given = |word: &str| args[1..].iter().any(|arg| arg.eq_ignore_ascii_case(word.as_bytes()));
     let [save, nosave, now, force, abort] = ["SAVE", "NOSAVE", "NOW", "FORCE", "ABORT"].map(given);
@@ -102,22 +87,25 @@ fn shutdown(session: &mut Session, args: &[&[u8]], _: Option<&mut Held<'_>>) -> 
     if unknown || save && nosave || abort && (save || nosave || now || force) {
         return Err(CommandError::Syntax);
     }
+    let server = &session.server;
     if abort {
-        // The end does not wait for anything, so that nobody can come in time to abort it.
-        return Err(CommandError::text("ERR No shutdown in progress."));
+        if !server.is_ending.load(Ordering::Relaxed) {
+            return Err(CommandError::text("ERR No shutdown in progress."));
+        }
+        server.node.snapshots.abort("SHUTDOWN ABORT");
+        return Ok(Flow::Reply(Reply::Ok));
     }
-    if save {
-        log!(Level::Warning, "SHUTDOWN SAVE refused: this build cannot write snapshots");
-        if !force {
-            return Err(CommandError::text("ERR Errors trying to SHUTDOWN. Check logs."));
+    let (id, address) = (session.client.id, session.client.address());
+    log!(Level::Warning, "User requested shutdown by id={id} addr={address}");
+    let saves = save || !nosave && !server.settings().save.0.is_empty();
+    if saves {
+        let client = Some((session.client.clone(), session.who.resp3));
+        let request = EndRequest { save: Some(true), force, client };
+        if server.end_requests.send(request).is_ok() {
+            // Answered when the node goes on after all.
+            return Ok(Flow::Wait { until_ms: None, reply: Reply::Ok });
         }
     }
-    log!(
-        Level::Warning,
-        "User requested shutdown by id={} addr={}",
-        session.client.id,
-        session.client.address()
-    );
     session.client.end(End::AfterReply);
     session.server.shut_down();
     Ok(Flow::Close)

@@ -4,6 +4,7 @@ use super::memory::Usage;
 use super::{Flow, Handler, WRITTEN};
 use crate::config::{REDIS_VERSION, Settings, Supervised};
 use crate::figures::CoreFigures;
+use crate::persistence;
 use crate::server::Server;
 use crate::session::Session;
 use crate::{cli, memory};
@@ -81,6 +82,8 @@ struct Facts<'a> {
     counts: Vec<Vec<Counts>>,
     watched_keys: usize,
     blocking_keys: usize,
+    stored_slots: usize,
+    damaged_slots: usize,
     garbage: usize,
     now_ms: i64,
 }
@@ -130,6 +133,8 @@ fn collect<'a>(session: &'a Session, held: Option<&mut Held<'_>>, settings: &'a 
         watched_keys: 0,
         blocking_keys: 0,
         garbage: 0,
+        stored_slots: 0,
+        damaged_slots: 0,
         now_ms: server.node.now_ms(),
     };
     session.with_all(held, |held| {
@@ -144,6 +149,8 @@ fn collect<'a>(session: &'a Session, held: Option<&mut Held<'_>>, settings: &'a 
             sum.dirty += shard.stats.dirty;
             facts.counts.push((0..shard.databases()).map(|db| shard.counts(db)).collect());
             facts.garbage += shard.garbage.len();
+            facts.stored_slots += shard.stored_slots();
+            facts.damaged_slots += shard.damaged_slots().count();
             for waiting in shard.owned_slots().filter_map(|slot| shard.slot(slot)?.waiting.as_deref()) {
                 facts.watched_keys += waiting.watched.len();
                 facts.blocking_keys += waiting.blocked.len();
@@ -331,26 +338,32 @@ pub fn human(bytes: u64) -> String {
 
 fn persistence(facts: &Facts<'_>, out: &mut String) {
     let server = facts.server;
-    let saved = server.saved_dirty.load(Ordering::Relaxed);
+    let rdb = &server.snapshots;
+    let saved = rdb.saved_changes.load(Ordering::Relaxed);
+    let current = server.node.snapshots.current();
+    let (done, total) = current.as_ref().map_or((0, 0), |run| run.progress());
+    let perc = if total > 0 { done as f64 * 100.0 / total as f64 } else { 0.0 };
+    let is_saving = current.is_some() && !persistence::is_rewriting(server);
+    let elapsed = current.as_ref().map_or(-1, |run| run.elapsed().as_secs() as i64);
     fields!(out,
-        "loading": 0,
+        "loading": u8::from(server.is_loading.load(Ordering::Relaxed)),
         "async_loading": 0,
         "current_cow_peak": 0,
         "current_cow_size": 0,
         "current_cow_size_age": 0,
-        "current_fork_perc": "0.00",
-        "current_save_keys_processed": 0,
-        "current_save_keys_total": 0,
+        "current_fork_perc": format!("{perc:.2}"),
+        "current_save_keys_processed": done,
+        "current_save_keys_total": total,
         "rdb_changes_since_last_save": facts.stats.dirty.saturating_sub(saved),
-        "rdb_bgsave_in_progress": 0,
-        "rdb_last_save_time": server.last_save_s.load(Ordering::Relaxed),
-        "rdb_last_bgsave_status": "ok",
-        "rdb_last_bgsave_time_sec": -1,
-        "rdb_current_bgsave_time_sec": -1,
-        "rdb_saves": 0,
+        "rdb_bgsave_in_progress": u8::from(is_saving),
+        "rdb_last_save_time": rdb.last_save_s.load(Ordering::Relaxed),
+        "rdb_last_bgsave_status": if rdb.last_ok.load(Ordering::Relaxed) { "ok" } else { "err" },
+        "rdb_last_bgsave_time_sec": rdb.last_took_s.load(Ordering::Relaxed),
+        "rdb_current_bgsave_time_sec": if is_saving { elapsed } else { -1 },
+        "rdb_saves": rdb.saves.load(Ordering::Relaxed),
         "rdb_last_cow_size": 0,
-        "rdb_last_load_keys_expired": 0,
-        "rdb_last_load_keys_loaded": 0,
+        "rdb_last_load_keys_expired": server.load.expired.load(Ordering::Relaxed),
+        "rdb_last_load_keys_loaded": server.load.keys.load(Ordering::Relaxed),
         "aof_enabled": 0,
         "aof_rewrite_in_progress": 0,
         "aof_rewrite_scheduled": 0,
@@ -363,7 +376,25 @@ fn persistence(facts: &Facts<'_>, out: &mut String) {
         "aof_last_cow_size": 0,
         "module_fork_in_progress": 0,
         "module_fork_last_cow_size": 0,
+        "slots_still_in_file": facts.stored_slots,
+        "slots_damaged": facts.damaged_slots,
     );
+    if server.is_loading.load(Ordering::Relaxed) {
+        let (total, done) =
+            (server.load.total.load(Ordering::Relaxed), server.load.done.load(Ordering::Relaxed));
+        let started_ms = server.load.started_ms.load(Ordering::Relaxed);
+        let elapsed_s = (facts.now_ms - started_ms).max(0) as f64 / 1_000.0;
+        let perc = if total > 0 { done as f64 * 100.0 / total as f64 } else { 0.0 };
+        let eta_s = if done > 0 { elapsed_s * total.saturating_sub(done) as f64 / done as f64 } else { 1.0 };
+        fields!(out,
+            "loading_start_time": started_ms / 1_000,
+            "loading_total_bytes": total,
+            "loading_rdb_used_mem": 0,
+            "loading_loaded_bytes": done,
+            "loading_loaded_perc": format!("{perc:.2}"),
+            "loading_eta_seconds": eta_s as u64,
+        );
+    }
 }
 
 fn threads(facts: &Facts<'_>, out: &mut String) {

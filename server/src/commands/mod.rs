@@ -24,6 +24,7 @@ mod info;
 mod latency;
 mod memory;
 mod monitor;
+mod persistence;
 mod pubsub;
 mod replication;
 mod slowlog;
@@ -80,6 +81,7 @@ const FAMILIES: &[Family] = &[
     Family { commands: latency::COMMANDS, handlers: latency::HANDLERS },
     Family { commands: &[], handlers: memory::HANDLERS },
     Family { commands: monitor::COMMANDS, handlers: monitor::HANDLERS },
+    Family { commands: persistence::COMMANDS, handlers: persistence::HANDLERS },
     Family { commands: pubsub::COMMANDS, handlers: pubsub::HANDLERS },
     Family { commands: replication::COMMANDS, handlers: replication::HANDLERS },
     Family { commands: slowlog::COMMANDS, handlers: slowlog::HANDLERS },

@@ -11,6 +11,7 @@ use baton::node::Cores;
 use baton_engine::command::{Arity, Category, Command, Flag::*, Group, KeyFlag::Ro, keys};
 use baton_engine::error::CommandError;
 use baton_engine::reply::Reply;
+use baton_engine::slot::Slot;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -105,10 +106,12 @@ fn watch(session: &mut Session, args: &[&[u8]], _: Option<&mut Held<'_>>) -> Res
             continue;
         }
         held.with_keyspace(db, |keyspace| {
+            keyspace.build_slot(Slot::of(key))?;
             // A key whose time was over before is absent: its removal is no change.
             keyspace.exists(key);
             keyspace.watch(key, &watching.flag);
-        });
+            Ok::<(), CommandError>(())
+        })?;
         watching.keys.push((db, Box::from(*key)));
     }
     held.finish();

@@ -161,6 +161,18 @@ choices! {
         PanicOnReplicas = "panic-on-replicas",
     }
 
+    /// The version that snapshots are written in.
+    RdbTarget {
+        /// Redis 7.0 and later, every Valkey.
+        V10 = "10",
+        /// Redis 7.2 and later, Valkey 7.2 and later.
+        V11 = "11",
+        /// Redis 7.4 and later.
+        V12 = "12",
+        /// Valkey 9.0 and later.
+        Valkey80 = "80",
+    }
+
     /// Whether a snapshot of a newer version is refused.
     RdbVersionCheck {
         Strict = "strict",

@@ -452,6 +452,8 @@ settings! {
         rdbchecksum: bool = true, "rdbchecksum", YesNo, start;
         /// Whether a snapshot of a newer version is refused.
         rdb_version_check: RdbVersionCheck = RdbVersionCheck::Strict, "rdb-version-check", Own, live;
+        /// The version of the format that snapshots are written in, and so who can load them.
+        rdb_target: RdbTarget = RdbTarget::V10, "rdb-target", Own, live;
         /// Delete snapshots that only served to synchronize a replica.
         rdb_del_sync_files: bool = false, "rdb-del-sync-files", YesNo, live;
         /// Sync the snapshot to disk piece by piece while it's written.

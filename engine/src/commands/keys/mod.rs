@@ -570,6 +570,10 @@ fn rename_unless(ctx: &mut Context<'_>, args: Args<'_>, taken: bool) -> Result<b
 fn keys(ctx: &mut Context<'_>, args: Args<'_>) -> Result<Reply, CommandError> {
     let pattern = Pattern::new(args.get(1));
     let now_ms = ctx.now_ms();
+    match pattern.slot() {
+        Some(slot) => ctx.keyspace.build_slot(slot)?,
+        None => ctx.keyspace.build_all()?,
+    }
     let place = ctx.out.deferred();
     let mut count = 0;
     for entry in walk::all(&ctx.keyspace, pattern.slot()) {
@@ -585,7 +589,7 @@ fn keys(ctx: &mut Context<'_>, args: Args<'_>) -> Result<Reply, CommandError> {
 fn randomkey(ctx: &mut Context<'_>, _: Args<'_>) -> Result<Reply, CommandError> {
     let now_ms = ctx.now_ms();
     for _ in 0..DRAWS {
-        let Some(entry) = walk::random(&ctx.keyspace, &mut ctx.rng) else { return Ok(Reply::Null) };
+        let Some(entry) = walk::random(&mut ctx.keyspace, &mut ctx.rng)? else { return Ok(Reply::Null) };
         if entry.expiry().is_none_or(|at| at > now_ms) {
             ctx.out.bulk(entry.key());
             return Ok(Reply::Written);
@@ -594,6 +598,7 @@ fn randomkey(ctx: &mut Context<'_>, _: Args<'_>) -> Result<Reply, CommandError> 
         ctx.keyspace.expire_if_due(&key);
     }
     // Nearly everything has expired: any key that has not will do.
+    ctx.keyspace.build_all()?;
     match walk::all(&ctx.keyspace, None).find(|entry| entry.expiry().is_none_or(|at| at > now_ms)) {
         Some(entry) => ctx.out.bulk(entry.key()),
         None => ctx.out.null(),
@@ -609,6 +614,7 @@ fn scan(ctx: &mut Context<'_>, mut args: Args<'_>) -> Result<Reply, CommandError
     let now_ms = ctx.now_ms();
     let mut found: Vec<&[u8]> = Vec::with_capacity(options.count.min(1_024));
     let mut due: Vec<Box<[u8]>> = Vec::new();
+    walk::build_ahead(&mut ctx.keyspace, cursor, options.count)?;
     let next = walk::step(&ctx.keyspace, cursor, options.count, |entry| {
         if kind.is_some_and(|kind| kind != Some(entry.value().kind())) || !pattern.matches(entry.key()) {
             return;

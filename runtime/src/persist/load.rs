@@ -1,0 +1,264 @@
+//! Loading a snapshot: by its index, slot by slot as they are asked for, or whole, on all cores.
+
+use super::feed::on_all_cores;
+use crate::node::Node;
+use baton_engine::keyspace::stored::{StoredSection, entry_of};
+use baton_engine::rdb::file::{Item, Reader, Record};
+use baton_engine::rdb::{Family, RdbError};
+use baton_engine::slot::Slot;
+use baton_engine::snapshot::{Index, IndexEntry};
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+/// How a snapshot is loaded.
+#[derive(Clone, Copy, Debug)]
+pub struct LoadOptions {
+    /// Checks the checksum of a snapshot that is loaded whole (`rdbchecksum`).
+    pub verify: bool,
+    /// Leaves keys out whose time is over. Not for the base of a log: what follows may speak of them.
+    pub skip_expired: bool,
+}
+
+/// How far loading has come. Shared with whoever shows it.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// When it began, Unix ms; 0 when nothing is being loaded.
+    pub started_ms: AtomicI64,
+    /// Bytes to load.
+    pub total: AtomicU64,
+    /// Bytes read so far.
+    pub done: AtomicU64,
+    /// Keys loaded.
+    pub keys: AtomicU64,
+    /// Keys left out because their time was over.
+    pub expired: AtomicU64,
+}
+
+/// What was in a snapshot.
+#[derive(Debug, Default)]
+pub struct Loaded {
+    /// Its slots are built when they are asked for.
+    pub is_lazy: bool,
+    /// Its keys.
+    pub keys: u64,
+    /// Keys that were left out because their time was over.
+    pub expired: u64,
+    /// Its AUX fields.
+    pub aux: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Where it ends: the commands of an old log with a preamble may follow.
+    pub end: usize,
+}
+
+/// Why a snapshot cannot be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// It is not what it should be.
+    #[error("{file}: {error}")]
+    Format {
+        /// The file.
+        file: Arc<str>,
+        /// What is wrong, and where.
+        error: RdbError,
+    },
+    /// It has more databases than the node.
+    #[error("{file} has a database {db}: raise 'databases', which is {databases}")]
+    Databases {
+        /// The file.
+        file: Arc<str>,
+        /// The database.
+        db: u64,
+        /// How many there are.
+        databases: usize,
+    },
+    /// It has data of a module.
+    #[error("{file} has data of the module '{module}', which is not here")]
+    Module {
+        /// The file.
+        file: Arc<str>,
+        /// The module.
+        module: String,
+    },
+    /// The same key twice.
+    #[error("{file}: the key '{key}' is there twice in database {db}")]
+    Twice {
+        /// The file.
+        file: Arc<str>,
+        /// The key, as it prints.
+        key: String,
+        /// Its database.
+        db: usize,
+    },
+    /// Something else ended the loading already.
+    #[error("{0}: given up")]
+    GivenUp(Arc<str>),
+}
+
+/// Loads a snapshot into an empty node.
+///
+/// # Errors
+/// [`LoadError`]: parts may have been loaded, and the node must not serve them.
+pub fn snapshot(
+    node: &Arc<Node>,
+    name: &Arc<str>,
+    file: &Bytes,
+    options: LoadOptions,
+    progress: &Progress,
+) -> Result<Loaded, LoadError> {
+    let format = |error: RdbError| LoadError::Format { file: name.clone(), error };
+    match Index::open(file).map_err(format)? {
+        Some(index) => by_index(node, name, file, &index, progress),
+        None => whole(node, name, file, options, progress),
+    }
+}
+
+/// Hands each shard the sections of its slots. O(sections).
+fn by_index(
+    node: &Arc<Node>,
+    name: &Arc<str>,
+    file: &Bytes,
+    index: &Index,
+    progress: &Progress,
+) -> Result<Loaded, LoadError> {
+    let databases = node.settings().databases;
+    let mut loaded = Loaded { is_lazy: true, end: file.len(), ..Loaded::default() };
+    let family = read_head(name, &file[..(index.head as usize).min(file.len())], &mut loaded)?;
+    let mut slots: BTreeMap<u16, Vec<StoredSection>> = BTreeMap::new();
+    for entry in &index.sections {
+        if entry.db as usize >= databases {
+            return Err(LoadError::Databases { file: name.clone(), db: entry.db.into(), databases });
+        }
+        loaded.keys += entry.keys;
+        slots.entry(entry.slot).or_default().push(stored(name, file, family, entry));
+    }
+    let mut held = node.hold_all();
+    for (slot, sections) in slots {
+        let Some(slot) = Slot::new(usize::from(slot)) else { continue };
+        if let Some(state) = held.state_of(node.slots.owner(slot)) {
+            state.shard.store_slot(slot, sections);
+        }
+    }
+    progress.keys.fetch_add(loaded.keys, Ordering::Relaxed);
+    progress.done.fetch_add(file.len() as u64, Ordering::Relaxed);
+    Ok(loaded)
+}
+
+fn stored(name: &Arc<str>, file: &Bytes, family: Family, entry: &IndexEntry) -> StoredSection {
+    StoredSection {
+        file: name.clone(),
+        offset: entry.offset,
+        family,
+        bytes: file.slice(entry.range()),
+        crc32: entry.crc32,
+        db: entry.db as usize,
+        counts: entry.counts(),
+    }
+}
+
+/// What stands before the first key.
+fn read_head(name: &Arc<str>, head: &[u8], loaded: &mut Loaded) -> Result<Family, LoadError> {
+    let format = |error: RdbError| LoadError::Format { file: name.clone(), error };
+    let mut reader = Reader::new();
+    let mut at = 0;
+    while at < head.len() {
+        let (item, used) = reader.next(&head[at..]).map_err(format)?;
+        if let Item::Aux { key, value } = item {
+            loaded.aux.push((key.into_vec(), value.into_vec()));
+        }
+        at += used;
+    }
+    Ok(reader.header().map_or(Family::Redis, |(family, _)| family))
+}
+
+/// A key on its way to the thread that builds it.
+struct Raw<'f> {
+    db: usize,
+    slot: Slot,
+    /// Where it ends in the file.
+    end: usize,
+    family: Family,
+    key: Record<'f>,
+}
+
+/// Cuts the file into keys and builds them on all cores.
+fn whole(
+    node: &Arc<Node>,
+    name: &Arc<str>,
+    file: &Bytes,
+    options: LoadOptions,
+    progress: &Progress,
+) -> Result<Loaded, LoadError> {
+    let settings = node.settings().clone();
+    let now_ms = node.now_ms();
+    let skip_before = if options.skip_expired { now_ms } else { i64::MIN };
+    let apply = |core: usize, raw: Vec<Raw<'_>>| {
+        let mut entries = Vec::with_capacity(raw.len());
+        for one in raw {
+            let format = |error: RdbError| {
+                // The value is what the bytes before the end are.
+                let start = one.end - one.key.value.len();
+                LoadError::Format { file: name.clone(), error: error.shifted(start) }
+            };
+            let entry = entry_of(&one.key, one.family, &settings, node.hasher(), now_ms);
+            if let Some(entry) = entry.map_err(format)? {
+                entries.push((one.slot, one.db, entry));
+            }
+        }
+        progress.keys.fetch_add(entries.len() as u64, Ordering::Relaxed);
+        let mut state = node.baton(core).take();
+        for (slot, db, entry) in entries {
+            if let Err(entry) = state.shard.add_loaded(slot, db, entry) {
+                let key = entry.key().escape_ascii().to_string();
+                return Err(LoadError::Twice { file: name.clone(), key, db });
+            }
+        }
+        Ok(())
+    };
+    on_all_cores(node.cores(), apply, |feed| {
+        let format = |error: RdbError| LoadError::Format { file: name.clone(), error };
+        let mut reader = if options.verify { Reader::verifying() } else { Reader::new() };
+        let mut loaded = Loaded::default();
+        let (mut at, mut db, mut told, mut family) = (0, 0, 0, Family::Redis);
+        loop {
+            let (item, used) = reader.next(&file[at..]).map_err(format)?;
+            at += used;
+            match item {
+                Item::Aux { key, value } => loaded.aux.push((key.into_vec(), value.into_vec())),
+                Item::SelectDb(n) if n >= settings.databases as u64 => {
+                    return Err(LoadError::Databases {
+                        file: name.clone(),
+                        db: n,
+                        databases: settings.databases,
+                    });
+                }
+                Item::SelectDb(n) => db = n as usize,
+                Item::Header { family: found, .. } => family = found,
+                Item::Key(key) if key.expiry_ms.is_some_and(|at| at < skip_before) => {
+                    loaded.expired += 1;
+                    progress.expired.fetch_add(1, Ordering::Relaxed);
+                }
+                Item::Key(key) => {
+                    let slot = Slot::of(&key.key);
+                    loaded.keys += 1;
+                    if !feed.give(node.slots.owner(slot), Raw { db, slot, end: at, family, key }) {
+                        return Err(LoadError::GivenUp(name.clone()));
+                    }
+                }
+                Item::End { .. } => {
+                    progress.done.fetch_add((at - told) as u64, Ordering::Relaxed);
+                    loaded.end = at;
+                    return Ok(loaded);
+                }
+                Item::ModuleAux(module) => {
+                    return Err(LoadError::Module { file: name.clone(), module: module.to_string() });
+                }
+                Item::ResizeDb { .. } | Item::SlotInfo { .. } | Item::Function(_) => {}
+            }
+            if at - told >= 1 << 20 {
+                progress.done.fetch_add((at - told) as u64, Ordering::Relaxed);
+                told = at;
+            }
+        }
+    })
+}

@@ -1,0 +1,15 @@
+//! What a node keeps on disk, and how it comes back.
+//!
+//! | file      | holds                                                                       |
+//! |-----------|-----------------------------------------------------------------------------|
+//! | `open`    | what is on disk, into an empty node                                           |
+//! | `load`    | a snapshot: slot by slot as it is asked for, or whole                          |
+//! | `replay`  | the commands of a log                                                       |
+//! | `log_dir` | the directory of the log: its manifest                                       |
+//! | `feed`    | work on all cores at once                                                    |
+
+mod feed;
+pub mod load;
+pub mod log_dir;
+pub mod open;
+pub mod replay;

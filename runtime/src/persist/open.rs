@@ -1,0 +1,252 @@
+//! Opening what a node left on disk: its log, else its snapshot.
+//!
+//! Nothing here guesses. What cannot be explained by a write that was cut short is refused, with the place and the way out; the
+//! files stay as they are. Of a write that was cut short the rest is put aside in a file of its own before the log goes on.
+
+use super::load::{self, LoadError, LoadOptions, Progress};
+use super::log_dir::{LogDir, LogDirError};
+use super::replay::{self, ReplayError};
+use crate::node::Node;
+use crate::storage::Storage;
+use baton_engine::aof::read::{Position, Verdict, starts_with_snapshot};
+use bytes::Bytes;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// Where a node keeps its data, and how much of it is trusted.
+#[derive(Clone, Debug)]
+pub struct OpenOptions {
+    /// The snapshot (`dbfilename`).
+    pub snapshot: PathBuf,
+    /// The directory of the log (`appenddirname`).
+    pub log_dir: PathBuf,
+    /// How the names of the log's files begin (`appendfilename`).
+    pub log_name: Vec<u8>,
+    /// The data are in the log (`appendonly`).
+    pub appendonly: bool,
+    /// A write that was cut short at the end of the log is put aside (`aof-load-truncated`).
+    pub load_truncated: bool,
+    /// Checksums of snapshots without an index are checked (`rdbchecksum`).
+    pub verify: bool,
+}
+
+impl OpenOptions {
+    /// Where a server before Redis 7 kept its log: one file, beside the snapshot.
+    fn single_log(&self) -> PathBuf {
+        use std::os::unix::ffi::OsStrExt;
+        self.snapshot.with_file_name(std::ffi::OsStr::from_bytes(&self.log_name))
+    }
+}
+
+/// What was found.
+#[derive(Debug)]
+pub struct Opened {
+    /// From where the data came.
+    pub source: Source,
+    /// The log, if there is one, and where writing goes on in its last increment.
+    pub log: Option<(LogDir, Position)>,
+    /// What whoever runs the node should know, in order.
+    pub notes: Vec<String>,
+}
+
+/// From where the data came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// There was nothing.
+    Nothing,
+    /// A snapshot.
+    Snapshot,
+    /// A log.
+    Log,
+}
+
+/// Why the data cannot be opened. Nothing was changed on disk.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The directory of the log.
+    #[error(transparent)]
+    LogDir(#[from] LogDirError),
+    /// A snapshot.
+    #[error(
+        "Fatal error loading the DB, check server logs. Exiting. {0}. The file was not changed: \
+        'baton check rdb FILE' says more"
+    )]
+    Snapshot(#[from] LoadError),
+    /// A command of the log.
+    #[error("{0}. The log was not changed")]
+    Replay(#[from] ReplayError),
+    /// The log is damaged.
+    #[error(
+        "Bad file format reading the append only file {file}: {verdict}. Nothing was changed: make a backup of the \
+        files, then 'baton check aof --fix DIR' writes what can be kept beside them"
+    )]
+    Damaged {
+        /// The file.
+        file: Arc<str>,
+        /// What is wrong with it.
+        verdict: Verdict,
+    },
+    /// The log ends in a write that was cut short, and `aof-load-truncated` is off.
+    #[error(
+        "Unexpected end of file reading the append only file {file}: {verdict}. Nothing was changed: set \
+        'aof-load-truncated' to yes to go on without the rest, or use 'baton check aof --fix DIR'"
+    )]
+    Truncated {
+        /// The file.
+        file: Arc<str>,
+        /// How it ends.
+        verdict: Verdict,
+    },
+    /// The file system refused.
+    #[error("{doing} {}: {error}", .path.display())]
+    File {
+        /// What was tried.
+        doing: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// How it was refused.
+        error: io::Error,
+    },
+}
+
+/// Opens what is on disk into an empty node.
+///
+/// # Errors
+/// [`OpenError`]. The node may hold a part of the data then, and must not serve it.
+pub fn open(node: &Arc<Node>, options: &OpenOptions, progress: &Progress) -> Result<Opened, OpenError> {
+    let storage = node.shared_storage();
+    progress.started_ms.store(node.now_ms(), Ordering::Relaxed);
+    let opened = if options.appendonly {
+        match find_log(storage, options)? {
+            Some(log) => open_log(node, storage, options, log, progress),
+            // A log that is to be begins with what the snapshot holds: an empty node would be a bad surprise.
+            None => open_snapshot(node, storage, options, progress),
+        }
+    } else {
+        open_snapshot(node, storage, options, progress)
+    };
+    progress.started_ms.store(0, Ordering::Relaxed);
+    opened
+}
+
+fn find_log(storage: &Arc<dyn Storage>, options: &OpenOptions) -> Result<Option<LogDir>, OpenError> {
+    let (dir, name, single) = (options.log_dir.clone(), &options.log_name, options.single_log());
+    if let Some(log) = LogDir::open(storage.clone(), dir.clone(), name, &single)? {
+        return Ok(Some(log));
+    }
+    match storage.len(&single) {
+        Ok(_) => Ok(Some(LogDir::upgrade(storage.clone(), dir, name, &single)?)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(OpenError::File { doing: "open", path: single, error }),
+    }
+}
+
+fn open_snapshot(
+    node: &Arc<Node>,
+    storage: &Arc<dyn Storage>,
+    options: &OpenOptions,
+    progress: &Progress,
+) -> Result<Opened, OpenError> {
+    let path = &options.snapshot;
+    let file = match storage.read(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Ok(Opened { source: Source::Nothing, log: None, notes: Vec::new() });
+        }
+        Err(error) => return Err(OpenError::File { doing: "read", path: path.clone(), error }),
+    };
+    progress.total.store(file.len() as u64, Ordering::Relaxed);
+    let load = LoadOptions { verify: options.verify, skip_expired: true };
+    let loaded = load::snapshot(node, &shown(path), &file, load, progress)?;
+    let notes = vec![told(&shown(path), &loaded)];
+    Ok(Opened { source: Source::Snapshot, log: None, notes })
+}
+
+fn open_log(
+    node: &Arc<Node>,
+    storage: &Arc<dyn Storage>,
+    options: &OpenOptions,
+    log: LogDir,
+    progress: &Progress,
+) -> Result<Opened, OpenError> {
+    let mut notes = Vec::new();
+    let mut files: Vec<(PathBuf, Bytes)> = Vec::new();
+    for path in log.live_files() {
+        let file = storage.read(&path).map_err(failed("read", &path))?;
+        progress.total.fetch_add(file.len() as u64, Ordering::Relaxed);
+        files.push((path, file));
+    }
+    let last = files.len().saturating_sub(1);
+    let mut position = Position::default();
+    for (n, (path, file)) in files.into_iter().enumerate() {
+        let name = shown(&path);
+        let mut from = 0;
+        if n == 0 && starts_with_snapshot(&file) {
+            let load = LoadOptions { verify: options.verify, skip_expired: false };
+            let loaded = load::snapshot(node, &name, &file, load, progress)?;
+            notes.push(told(&name, &loaded));
+            from = loaded.end;
+        }
+        position = Position { offset: from, ..Position::default() };
+        if from == file.len() {
+            continue;
+        }
+        let replayed = replay::commands(node, &name, &file, from, None, progress)?;
+        notes.push(format!("{name}: {} commands replayed", replayed.commands));
+        if replayed.refused > 0 {
+            notes.push(format!("{name}: {} commands were refused when they were replayed", replayed.refused));
+        }
+        position = replayed.position;
+        let verdict = replayed.verdict.unwrap_or(Verdict::Whole);
+        match if n == last { verdict } else { verdict.of_earlier_file() } {
+            Verdict::Whole => {}
+            verdict @ Verdict::Damaged { .. } => return Err(OpenError::Damaged { file: name, verdict }),
+            verdict @ Verdict::Torn { .. } if !options.load_truncated => {
+                return Err(OpenError::Truncated { file: name, verdict });
+            }
+            verdict @ Verdict::Torn { keep, .. } => {
+                notes.push(format!("{name} is {verdict}"));
+                notes.push(put_aside(storage, &path, file, keep)?);
+            }
+        }
+    }
+    Ok(Opened { source: Source::Log, log: Some((log, position)), notes })
+}
+
+/// Cuts a file off, and keeps what is cut in a file of its own.
+fn put_aside(storage: &Arc<dyn Storage>, path: &Path, file: Bytes, keep: usize) -> Result<String, OpenError> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let aside = path.with_file_name(format!("{name}.torn-at-{keep}"));
+    let rest = file.len() - keep;
+    let copy = storage.create(&aside).map_err(failed("create", &aside))?;
+    copy.append(&[&file[keep..]]).map_err(failed("write", &aside))?;
+    copy.sync_data().map_err(failed("sync", &aside))?;
+    // A mapped file must not become shorter while it is looked at.
+    drop(file);
+    let cut = storage.open(path).map_err(failed("open", path))?;
+    cut.truncate(keep as u64).map_err(failed("truncate", path))?;
+    cut.sync_data().map_err(failed("sync", path))?;
+    if let Some(dir) = path.parent() {
+        storage.sync_dir(dir).map_err(failed("sync", dir))?;
+    }
+    Ok(format!(
+        "{name} was cut to {keep} bytes; the {rest} bytes behind them are kept in {}",
+        aside.display()
+    ))
+}
+
+fn told(name: &str, loaded: &load::Loaded) -> String {
+    let how = if loaded.is_lazy { "mapped, slots are built as they are asked for" } else { "loaded" };
+    format!("{name}: {} keys {how}, {} expired keys left out", loaded.keys, loaded.expired)
+}
+
+fn shown(path: &Path) -> Arc<str> {
+    path.display().to_string().into()
+}
+
+fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> OpenError + use<> {
+    let path = path.to_owned();
+    move |error| OpenError::File { doing, path, error }
+}

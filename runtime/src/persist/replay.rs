@@ -1,0 +1,215 @@
+//! Replaying the commands of a log, on all cores: one thread reads, each core applies what belongs to its slots.
+//!
+//! The commands of one slot keep their order; what works on several cores waits for all that came before it and runs alone.
+//! Nobody looks at the data meanwhile, so a transaction may be spread over the cores: it is whole when the replay is.
+
+use super::feed::on_all_cores;
+use super::load::Progress;
+use crate::held::{Identity, Who};
+use crate::node::{CoreState, Node};
+use crate::registry::Registered;
+use baton_engine::aof::read::{Position, Reader, Verdict};
+use baton_engine::context::{Caller, Context};
+use baton_engine::error::CommandError;
+use baton_engine::execute::{Outcome, execute_fn};
+use baton_engine::keyspace::Keyspace;
+use baton_engine::random::Rng;
+use baton_engine::reply::Out;
+use baton_engine::settings::Settings;
+use baton_engine::slot::Slot;
+use smallvec::SmallVec;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Nothing is over while the log is replayed: what was over when it was written says so itself.
+const BEFORE_ALL_MS: i64 = 0;
+
+/// What was replayed of a file.
+#[derive(Debug)]
+pub struct Replayed {
+    /// Where reading ended: the end of the last unit that was applied.
+    pub position: Position,
+    /// How the file ends; `None` when reading stopped at the time that was asked for.
+    pub verdict: Option<Verdict>,
+    /// Commands applied.
+    pub commands: u64,
+    /// Commands that were refused, though they had been written because they changed something.
+    pub refused: u64,
+}
+
+/// Why a log cannot be replayed.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    /// A command that this build does not know.
+    #[error("{file} at byte {at}: unknown command '{name}'")]
+    Unknown {
+        /// The file.
+        file: Arc<str>,
+        /// Where.
+        at: usize,
+        /// The command, as it prints.
+        name: String,
+    },
+    /// A command in a database that there is not.
+    #[error("{file} at byte {at}: database {db} is out of range: raise 'databases'")]
+    Database {
+        /// The file.
+        file: Arc<str>,
+        /// Where.
+        at: usize,
+        /// The database.
+        db: usize,
+    },
+    /// The base of the log cannot be read where a command needs it.
+    #[error("{0}")]
+    Damaged(CommandError),
+}
+
+/// A command on its way to the thread that applies it.
+struct Work<'f, 'n> {
+    command: &'n Registered,
+    db: usize,
+    args: SmallVec<[&'f [u8]; 6]>,
+}
+
+/// Applies the commands of a file from byte `from` on, up to the second `until` if that is given.
+///
+/// # Errors
+/// [`ReplayError`]: parts may have been applied, and the node must not serve them.
+pub fn commands(
+    node: &Arc<Node>,
+    name: &Arc<str>,
+    file: &[u8],
+    from: usize,
+    until: Option<i64>,
+    progress: &Progress,
+) -> Result<Replayed, ReplayError> {
+    let settings = node.settings().clone();
+    let now_ms = node.now_ms();
+    let (applied, refused) = (AtomicU64::new(0), AtomicU64::new(0));
+    let apply = |core: usize, work: Vec<Work<'_, '_>>| {
+        let mut out = Out::new(false);
+        let mut state = node.baton(core).take();
+        applied.fetch_add(work.len() as u64, Ordering::Relaxed);
+        for one in work {
+            let outcome = run(node, &mut state, &settings, now_ms, &one, &mut out);
+            if outcome.map_err(ReplayError::Damaged)? == Outcome::Refused {
+                refused.fetch_add(1, Ordering::Relaxed);
+            }
+            out.truncate(0);
+        }
+        node.publish_events(&mut state.shard, &settings);
+        Ok(())
+    };
+    let (position, verdict) = on_all_cores(node.cores(), apply, |feed| {
+        let mut reader = Reader::new(file, from);
+        let (mut told, mut position) = (from, Position { offset: from, ..Position::default() });
+        loop {
+            let Some(unit) = reader.read() else {
+                progress.done.fetch_add((file.len() - told) as u64, Ordering::Relaxed);
+                return Ok((reader.position(), reader.verdict().cloned()));
+            };
+            if until.is_some_and(|until| unit.timestamp.is_some_and(|written| written > until)) {
+                return Ok((position, None));
+            }
+            if unit.end - told >= 1 << 20 {
+                progress.done.fetch_add((unit.end - told) as u64, Ordering::Relaxed);
+                told = unit.end;
+            }
+            for command in unit.commands() {
+                let registered = find(node, command.args).ok_or_else(|| ReplayError::Unknown {
+                    file: name.clone(),
+                    at: unit.start,
+                    name: command.args[0].escape_ascii().to_string(),
+                })?;
+                if command.db >= settings.databases {
+                    return Err(ReplayError::Database { file: name.clone(), at: unit.start, db: command.db });
+                }
+                let cores = node.cores_of(registered, command.args);
+                if let [core] = cores[..] {
+                    let args = SmallVec::from_slice(command.args);
+                    if !feed.give(core, Work { command: registered, db: command.db, args }) {
+                        return Ok((position, None));
+                    }
+                } else if feed.wait() {
+                    applied.fetch_add(1, Ordering::Relaxed);
+                    let outcome = run_wide(node, registered, command.db, command.args);
+                    refused.fetch_add(u64::from(outcome == Outcome::Refused), Ordering::Relaxed);
+                }
+            }
+            position = reader.position();
+        }
+    })?;
+    let (commands, refused) = (applied.into_inner(), refused.into_inner());
+    Ok(Replayed { position, verdict, commands, refused })
+}
+
+/// The command of this name, whatever it is called here: a log knows the names that commands have of their own.
+fn find<'n>(node: &'n Node, args: &[&[u8]]) -> Option<&'n Registered> {
+    let found = node.registry.find_own(args[0])?;
+    match args.get(1) {
+        Some(sub) if !found.subcommands.is_empty() => node.registry.subcommand(found, sub),
+        _ => Some(found),
+    }
+}
+
+/// Runs a command on the one core that it needs.
+fn run(
+    node: &Node,
+    state: &mut CoreState,
+    settings: &Settings,
+    now_ms: i64,
+    work: &Work<'_, '_>,
+    out: &mut Out,
+) -> Result<Outcome, CommandError> {
+    let Some(run) = work.command.run.filter(|_| work.command.command.arity.accepts(work.args.len())) else {
+        return Ok(Outcome::Refused);
+    };
+    let mut keyspace = Keyspace::one(&mut state.shard, settings, work.db, BEFORE_ALL_MS);
+    keyspace.show_time(now_ms);
+    match work.command.only_key.and_then(|at| work.args.get(at)) {
+        Some(key) => {
+            let slot = Slot::of(key);
+            keyspace.build_slot(slot)?;
+            keyspace.hint(key, slot, node.hasher().hash(key));
+        }
+        None => {
+            let mut slots: SmallVec<[Slot; 8]> = SmallVec::new();
+            for spec in work.command.command.keys {
+                // What cannot be found in the arguments the command itself will refuse.
+                drop(spec.positions(&work.args, &mut |at: usize| slots.push(Slot::of(work.args[at]))));
+            }
+            slots.iter().try_for_each(|slot| keyspace.build_slot(*slot))?;
+        }
+    }
+    let caller = Caller { may_block: false, no_touch: false, id: 0 };
+    // Effects have no randomness left; should a command draw all the same, every replay draws alike.
+    let (hasher, rng) = (node.hasher(), Rng::seeded(0));
+    let mut ctx = Context { keyspace, out, settings, hasher, rng, caller };
+    Ok(execute_fn(&mut ctx, run, &work.args))
+}
+
+/// Runs a command that needs several cores.
+fn run_wide(node: &Arc<Node>, command: &Registered, db: usize, args: &[&[u8]]) -> Outcome {
+    let who = Who { id: 0, db, resp3: false, no_touch: false, identity: Arc::new(Replay) };
+    let mut held = node.hold(|node| node.cores_of(command, args));
+    // Memory is not looked at inside of a transaction.
+    held.begin_transaction();
+    held.set_now_ms(BEFORE_ALL_MS);
+    let outcome = held.run(&who, command, args, false, &mut Out::new(false));
+    held.end_transaction();
+    outcome
+}
+
+/// Whom commands of a log come from, should one of them be slow enough for the slow log.
+struct Replay;
+
+impl Identity for Replay {
+    fn address(&self) -> String {
+        "log".to_owned()
+    }
+
+    fn name(&self) -> String {
+        "replay".to_owned()
+    }
+}

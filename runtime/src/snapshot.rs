@@ -1,0 +1,467 @@
+//! Snapshots: the data of all cores as they were at one moment, written to a file while the node goes on serving.
+//!
+//! | who                    | does                                                                              |
+//! |------------------------|-----------------------------------------------------------------------------------|
+//! | the snapshot's thread  | makes a temporary file; holds all batons for a moment, in which every shard begins  |
+//! |                        | its save; then writes what comes, syncs, renames, syncs the directory              |
+//! | each core, in between  | encodes a few kilobytes of its shard under its baton and hands them over            |
+//!
+//! No fork, no copy of the data: see [`baton_engine::keyspace::save`] for how a shard is saved while it changes. What
+//! has been encoded and not yet written is bounded: cores wait for the disk, clients do not.
+
+use crate::held::Held;
+use crate::node::Node;
+use baton_engine::error::CommandError;
+use baton_engine::keyspace::save::Section;
+use baton_engine::rdb::Version;
+use baton_engine::rdb::save::SaveOptions;
+use baton_engine::slot::SLOTS;
+use baton_engine::snapshot::{Head, TooNew, Writer};
+use parking_lot::Mutex;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock, mpsc};
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+
+/// What a core encodes in one step: some hundred small keys, about a tenth of a millisecond.
+const STEP_BYTES: usize = 32 * 1024;
+/// Encoded but not yet written: cores stop encoding beyond.
+const QUEUED_MAX: usize = 8 << 20;
+/// Collected before it is written.
+const WRITE_BYTES: usize = 1 << 20;
+/// Written before it is synced, so that the sync at the end finds little to do.
+const SYNC_BYTES: u64 = 16 << 20;
+
+/// What to write, and where.
+#[derive(Clone, Debug)]
+pub struct SnapshotOptions {
+    /// The file that the snapshot becomes when it is whole.
+    pub path: PathBuf,
+    /// How keys are encoded.
+    pub save: SaveOptions,
+    /// Ends with a checksum (`rdbchecksum`).
+    pub checksum: bool,
+    /// Syncs along the way (`rdb-save-incremental-fsync`).
+    pub incremental_sync: bool,
+    /// AUX fields beside those that every snapshot has.
+    pub aux: Vec<(&'static str, String)>,
+    /// A pause after each key, to slow a snapshot down in tests (`rdb-key-save-delay`).
+    pub delay: Duration,
+}
+
+/// Why a snapshot was not written. The file that was there before is untouched.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// One is being written.
+    #[error("Background save already in progress")]
+    Busy,
+    /// It was called off.
+    #[error("called off: {0}")]
+    Aborted(&'static str),
+    /// A slot cannot be read from the file that it is still in.
+    #[error("{0}")]
+    Damaged(CommandError),
+    /// The file system refused.
+    #[error("{doing} {}: {error}", .path.display())]
+    File {
+        /// What was tried.
+        doing: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// How it was refused.
+        error: Arc<std::io::Error>,
+    },
+    /// The data need another version of the format than was planned.
+    #[error("{0}")]
+    Format(String),
+    /// No thread could be started.
+    #[error("no thread: {0}")]
+    Thread(Arc<std::io::Error>),
+}
+
+/// A snapshot that has been written.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// Its keys.
+    pub keys: u64,
+    /// Its bytes.
+    pub bytes: u64,
+    /// The version of the file.
+    pub version: Version,
+    /// How long it took.
+    pub took: Duration,
+    /// For how long all batons were held.
+    pub held: Duration,
+    /// Changes of the node (`dirty`) that are in it.
+    pub changes: u64,
+}
+
+/// A snapshot on its way.
+#[derive(Debug)]
+pub struct Run {
+    started: Instant,
+    /// Keys in all, and encoded so far.
+    keys: AtomicU64,
+    keys_done: AtomicU64,
+    slots_left: AtomicUsize,
+    /// Bytes encoded but not yet written.
+    queued: AtomicUsize,
+    over: AtomicBool,
+    delay: Duration,
+    inlet: mpsc::Sender<Message>,
+}
+
+#[derive(Debug)]
+enum Message {
+    Sections(Vec<Section>),
+    Failed(SnapshotError),
+}
+
+/// What a core should do about the snapshot next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Go on, after serving whoever waits.
+    Step,
+    /// Go on after this time: the disk is behind, or the core's share is done while others are not.
+    Pause(Duration),
+    /// Nothing: no snapshot is on its way.
+    Rest,
+}
+
+/// The snapshots of a node: at most one at a time.
+#[derive(Debug, Default)]
+pub struct Snapshots {
+    run: Mutex<Option<Arc<Run>>>,
+    /// For a look without the lock.
+    is_running: AtomicBool,
+    /// Counts those that ended; who waits for one watches this.
+    ended: watch::Sender<u64>,
+    wake: Wake,
+}
+
+/// How the cores of a node learn that there is something to encode. Nodes without event loops have none: then the
+/// snapshot's thread does the encoding.
+#[derive(Default)]
+struct Wake(OnceLock<Box<dyn Fn() + Send + Sync>>);
+
+impl std::fmt::Debug for Wake {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.get().is_some() { "Wake(cores)" } else { "Wake(nobody)" })
+    }
+}
+
+impl Snapshots {
+    /// Has `wake` called when a snapshot begins: it makes every core call [`Node::snapshot_step`] until that rests.
+    pub fn driven_by(&self, wake: impl Fn() + Send + Sync + 'static) {
+        // A second caller would be a mistake in the wiring of the node; the first stays.
+        drop(self.wake.0.set(Box::new(wake)));
+    }
+
+    /// The snapshot on its way.
+    pub fn current(&self) -> Option<Arc<Run>> {
+        self.run.lock().clone()
+    }
+
+    /// Whether one is on its way.
+    #[inline]
+    pub fn is_running(&self) -> bool {
+        self.is_running.load(Ordering::Acquire)
+    }
+
+    /// Tells when a snapshot has ended: the number counts them.
+    pub fn watch(&self) -> watch::Receiver<u64> {
+        self.ended.subscribe()
+    }
+
+    /// Calls the snapshot that is on its way off.
+    pub fn abort(&self, why: &'static str) {
+        if let Some(run) = self.current() {
+            run.fail(SnapshotError::Aborted(why));
+        }
+    }
+}
+
+impl Run {
+    /// How long it has been on its way.
+    pub fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Keys encoded so far, and keys in all.
+    pub fn progress(&self) -> (u64, u64) {
+        (self.keys_done.load(Ordering::Relaxed), self.keys.load(Ordering::Relaxed))
+    }
+
+    fn fail(&self, error: SnapshotError) {
+        self.over.store(true, Ordering::Release);
+        // The thread may be through already: then there is nothing to call off.
+        drop(self.inlet.send(Message::Failed(error)));
+    }
+}
+
+impl Node {
+    /// Begins a snapshot. `at_point` runs while all batons are held, at the very moment that the snapshot shows; `ended` runs
+    /// in the end, on the snapshot's thread, with no baton held.
+    ///
+    /// # Errors
+    /// Another one is on its way, or no thread can be had.
+    pub fn begin_snapshot<P: Send + 'static>(
+        self: &Arc<Self>,
+        options: SnapshotOptions,
+        at_point: impl FnOnce(&mut Held<'_>) -> P + Send + 'static,
+        ended: impl FnOnce(Result<(Written, P), SnapshotError>) + Send + 'static,
+    ) -> Result<Arc<Run>, SnapshotError> {
+        let (inlet, outlet) = mpsc::channel();
+        let run = Arc::new(Run {
+            started: Instant::now(),
+            keys: AtomicU64::new(0),
+            keys_done: AtomicU64::new(0),
+            slots_left: AtomicUsize::new(SLOTS),
+            queued: AtomicUsize::new(0),
+            over: AtomicBool::new(false),
+            delay: options.delay,
+            inlet,
+        });
+        {
+            let mut current = self.snapshots.run.lock();
+            if current.is_some() {
+                return Err(SnapshotError::Busy);
+            }
+            *current = Some(run.clone());
+        }
+        let (node, own) = (self.clone(), run.clone());
+        let work = move || {
+            let result = node.write_snapshot(&own, &outlet, &options, at_point);
+            own.over.store(true, Ordering::Release);
+            node.snapshots.is_running.store(false, Ordering::Release);
+            for state in node.hold_all().states() {
+                state.shard.end_save();
+            }
+            *node.snapshots.run.lock() = None;
+            ended(result);
+            node.snapshots.ended.send_modify(|count| *count += 1);
+        };
+        if let Err(error) = std::thread::Builder::new().name("snapshot".to_owned()).spawn(work) {
+            *self.snapshots.run.lock() = None;
+            return Err(SnapshotError::Thread(Arc::new(error)));
+        }
+        Ok(run)
+    }
+
+    /// One step of the snapshot on a core; what to do next.
+    pub fn snapshot_step(self: &Arc<Self>, core: usize) -> Next {
+        if !self.snapshots.is_running() {
+            return Next::Rest;
+        }
+        let Some(run) = self.snapshots.current() else { return Next::Rest };
+        if run.over.load(Ordering::Acquire) {
+            return Next::Rest;
+        }
+        if run.queued.load(Ordering::Acquire) > QUEUED_MAX {
+            return Next::Pause(Duration::from_millis(1));
+        }
+        let settings = self.settings();
+        let Some(mut state) = self.baton(core).try_take() else { return Next::Step };
+        let step = state.shard.save_step(STEP_BYTES, &settings, self.now_ms());
+        let sections = state.shard.take_sections();
+        self.publish_events(&mut state.shard, &settings);
+        drop(state);
+        let step = match step {
+            Ok(step) => step,
+            Err(error) => {
+                run.fail(SnapshotError::Damaged(error));
+                return Next::Rest;
+            }
+        };
+        let keys: usize = sections.iter().map(|section| section.counts.keys).sum();
+        run.keys_done.fetch_add(keys as u64, Ordering::Relaxed);
+        let bytes = sections.iter().map(|section| section.bytes.len()).sum();
+        run.queued.fetch_add(bytes, Ordering::AcqRel);
+        // The sections first: who sees no slot left finds all of them in the queue.
+        drop(run.inlet.send(Message::Sections(sections)));
+        run.slots_left.fetch_sub(step.slots, Ordering::AcqRel);
+        if step.done {
+            // Other cores may be at work still, and slots may move here.
+            return Next::Pause(Duration::from_millis(5));
+        }
+        match run.delay.checked_mul(keys as u32) {
+            Some(delay) if !delay.is_zero() => Next::Pause(delay),
+            _ => Next::Step,
+        }
+    }
+
+    fn write_snapshot<P>(
+        self: &Arc<Self>,
+        run: &Arc<Run>,
+        outlet: &mpsc::Receiver<Message>,
+        options: &SnapshotOptions,
+        at_point: impl FnOnce(&mut Held<'_>) -> P,
+    ) -> Result<(Written, P), SnapshotError> {
+        let temp = temporary(&options.path);
+        let storage = self.storage();
+        let made = self.fill_snapshot(run, outlet, options, &temp, at_point);
+        let placed = made.and_then(|made| {
+            storage.rename(&temp, &options.path).map_err(failed("rename", &temp))?;
+            let directory = options.path.parent().unwrap_or(Path::new("."));
+            storage.sync_dir(directory).map_err(failed("sync the directory", directory))?;
+            Ok(made)
+        });
+        if placed.is_err() {
+            // What is half done is of no use; that it cannot be removed does not matter either.
+            drop(storage.remove(&temp));
+        }
+        placed
+    }
+
+    fn fill_snapshot<P>(
+        self: &Arc<Self>,
+        run: &Arc<Run>,
+        outlet: &mpsc::Receiver<Message>,
+        options: &SnapshotOptions,
+        temp: &Path,
+        at_point: impl FnOnce(&mut Held<'_>) -> P,
+    ) -> Result<(Written, P), SnapshotError> {
+        let file = self.storage().create(temp).map_err(failed("create", temp))?;
+        let used_memory = self.used_memory();
+        let (point, begun) = self.begin_saves(options, at_point);
+        run.keys.store(begun.sizes.iter().map(|(keys, _)| *keys).sum(), Ordering::Relaxed);
+        self.snapshots.is_running.store(true, Ordering::Release);
+        if let Some(wake) = self.snapshots.wake.0.get() {
+            wake();
+        }
+        let mut aux = vec![
+            ("redis-ver", REDIS_VERSION.to_owned()),
+            ("redis-bits", "64".to_owned()),
+            ("ctime", (begun.now_ms / 1_000).to_string()),
+            ("used-mem", used_memory.to_string()),
+            ("baton-ver", env!("CARGO_PKG_VERSION").to_owned()),
+        ];
+        aux.extend(options.aux.iter().cloned());
+        let mut out = Vec::with_capacity(WRITE_BYTES * 2);
+        let head = Head { version: begun.version, aux: &aux, functions: &[], sizes: &begun.sizes };
+        let mut writer = Writer::begin(&head, &mut out);
+        let mut synced = 0;
+        loop {
+            let sections = match self.next_message(run, outlet) {
+                Some(Message::Sections(sections)) => sections,
+                Some(Message::Failed(error)) => return Err(error),
+                None => break,
+            };
+            for section in sections {
+                let format = |error: TooNew| SnapshotError::Format(error.to_string());
+                writer.section(&section, &mut out).map_err(format)?;
+                out.extend_from_slice(&section.bytes);
+                run.queued.fetch_sub(section.bytes.len(), Ordering::AcqRel);
+                if out.len() >= WRITE_BYTES {
+                    file.append(&[&out]).map_err(failed("write", temp))?;
+                    out.clear();
+                }
+                if options.incremental_sync && writer.written() >= synced + SYNC_BYTES {
+                    file.sync_data().map_err(failed("sync", temp))?;
+                    synced = writer.written();
+                }
+            }
+        }
+        writer.finish(options.checksum, &mut out);
+        file.append(&[&out]).map_err(failed("write", temp))?;
+        file.sync_data().map_err(failed("sync", temp))?;
+        let written = Written {
+            keys: run.keys_done.load(Ordering::Relaxed),
+            bytes: file.len().map_err(failed("measure", temp))?,
+            version: begun.version,
+            took: run.elapsed(),
+            held: begun.held,
+            changes: begun.changes,
+        };
+        if written.keys != run.keys.load(Ordering::Relaxed) {
+            let (found, expected) = (written.keys, run.keys.load(Ordering::Relaxed));
+            return Err(SnapshotError::Format(format!("{found} keys were written of {expected}")));
+        }
+        Ok((written, point))
+    }
+
+    /// The moment that the snapshot shows.
+    fn begin_saves<P>(
+        self: &Arc<Self>,
+        options: &SnapshotOptions,
+        at_point: impl FnOnce(&mut Held<'_>) -> P,
+    ) -> (P, Begun) {
+        let settings = self.settings().clone();
+        let mut held = self.hold_all();
+        let start = Instant::now();
+        let now_ms = held.now_ms();
+        let mut begun = Begun {
+            sizes: vec![(0, 0); settings.databases],
+            now_ms,
+            changes: 0,
+            version: options.save.target,
+            held: Duration::ZERO,
+        };
+        for state in held.states() {
+            state.shard.begin_save(options.save, &settings, now_ms);
+            begun.changes += state.shard.stats.dirty;
+            for (db, size) in begun.sizes.iter_mut().enumerate() {
+                let counts = state.shard.counts(db);
+                size.0 += counts.keys as u64;
+                size.1 += counts.expires as u64;
+                if counts.with_fields > 0 {
+                    // No older version has a form for them.
+                    begun.version = begun.version.max(Version::V12);
+                }
+            }
+        }
+        let point = at_point(&mut held);
+        begun.held = start.elapsed();
+        (point, begun)
+    }
+
+    /// What comes next from the cores; `None` when everything has come.
+    fn next_message(self: &Arc<Self>, run: &Run, outlet: &mpsc::Receiver<Message>) -> Option<Message> {
+        loop {
+            if let Ok(message) = outlet.try_recv() {
+                return Some(message);
+            }
+            if run.slots_left.load(Ordering::Acquire) == 0 {
+                // Between the look into the queue and the look at the counter the last may have come.
+                return outlet.try_recv().ok();
+            }
+            if self.snapshots.wake.0.get().is_some()
+                && let Ok(message) = outlet.recv_timeout(Duration::from_millis(100))
+            {
+                return Some(message);
+            }
+            // Nobody else does it: no event loops, or they have ended.
+            for core in 0..self.cores() {
+                if let Next::Pause(time) = self.snapshot_step(core)
+                    && time < Duration::from_millis(5)
+                {
+                    std::thread::sleep(time);
+                }
+            }
+        }
+    }
+}
+
+/// What was true at the moment of the snapshot.
+struct Begun {
+    sizes: Vec<(u64, u64)>,
+    now_ms: i64,
+    changes: u64,
+    version: Version,
+    held: Duration,
+}
+
+/// The version of Redis that snapshots say they are from: the oldest that loads all of them.
+const REDIS_VERSION: &str = "7.0.15";
+
+/// Where a snapshot grows, beside its place.
+fn temporary(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!("temp-{}-{name}", std::process::id()))
+}
+
+fn failed(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> SnapshotError + use<> {
+    let path = path.to_owned();
+    move |error| SnapshotError::File { doing, path, error: Arc::new(error) }
+}

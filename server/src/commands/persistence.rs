@@ -1,0 +1,86 @@
+//! Snapshots and the log: SAVE, BGSAVE, LASTSAVE.
+
+use super::{Flow, Handler};
+use crate::persistence;
+use crate::session::Session;
+use baton::held::Held;
+use baton::snapshot::SnapshotError;
+use baton_engine::command::{Arity, Category, Command, Flag::*, Group};
+use baton_engine::error::CommandError;
+use baton_engine::reply::Reply;
+use std::sync::atomic::Ordering;
+
+pub const COMMANDS: &[Command] = &[
+    Command {
+        name: "SAVE",
+        arity: Arity::Exactly(1),
+        flags: &[NoAsyncLoading, Admin, NoScript, NoMulti],
+        group: Group::Server,
+        since: "1.0.0",
+        complexity: "O(n) for n keys; others are served meanwhile",
+        summary: "Writes a snapshot of the data to disk, and answers when it is there.",
+        ..Command::BASE
+    },
+    Command {
+        name: "BGSAVE",
+        arity: Arity::AtLeast(1),
+        flags: &[NoAsyncLoading, Admin, NoScript],
+        group: Group::Server,
+        since: "1.0.0",
+        complexity: "O(1)",
+        summary: "Begins to write a snapshot of the data to disk.",
+        ..Command::BASE
+    },
+    Command {
+        name: "LASTSAVE",
+        arity: Arity::Exactly(1),
+        flags: &[Loading, Stale, Fast],
+        acl: &[Category::Admin, Category::Dangerous],
+        tips: &["nondeterministic_output"],
+        group: Group::Server,
+        since: "1.0.0",
+        complexity: "O(1)",
+        summary: "Returns the Unix time of the last snapshot that succeeded.",
+        ..Command::BASE
+    },
+];
+
+pub const HANDLERS: &[(&str, Handler)] = &[("save", save), ("bgsave", bgsave), ("lastsave", lastsave)];
+
+/// The snapshot is the one of BGSAVE; only whoever asked waits for it.
+fn save(session: &mut Session, _: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<Flow, CommandError> {
+    let server = session.server.clone();
+    persistence::save_for(&server, session.client.clone(), session.who.resp3).map_err(refusal)?;
+    Ok(Flow::Wait { until_ms: None, reply: Reply::Ok })
+}
+
+fn bgsave(session: &mut Session, args: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<Flow, CommandError> {
+    let schedule = match &args[1..] {
+        [] => false,
+        [word] if word.eq_ignore_ascii_case(b"SCHEDULE") => true,
+        _ => return Err(CommandError::Syntax),
+    };
+    let server = &session.server;
+    match persistence::begin(server) {
+        Ok(()) => Ok(Flow::Reply(Reply::Status("Background saving started"))),
+        Err(SnapshotError::Busy) if persistence::is_rewriting(server) => {
+            if !schedule {
+                return Err(CommandError::text(
+                    "ERR Another child process is active (AOF?): can't BGSAVE right now. Use BGSAVE SCHEDULE in order \
+                     to schedule a BGSAVE whenever possible.",
+                ));
+            }
+            server.snapshots.scheduled.store(true, Ordering::Relaxed);
+            Ok(Flow::Reply(Reply::Status("Background saving scheduled")))
+        }
+        Err(error) => Err(refusal(error)),
+    }
+}
+
+fn lastsave(session: &mut Session, _: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<Flow, CommandError> {
+    Ok(Flow::Reply(Reply::Integer(session.server.snapshots.last_save_s.load(Ordering::Relaxed))))
+}
+
+fn refusal(error: SnapshotError) -> CommandError {
+    CommandError::owned(format!("ERR {error}"))
+}
