@@ -1,12 +1,13 @@
 //! The command line: `baton [redis.conf] [--option value ...] [-]`, the grammar of redis-server.
 //!
 //! Options become lines of configuration, which are read after the file and standard input, so that they
-//! win. Called through a link named `redis-server`, `redis-sentinel` or the like, we are that program.
+//! win. Called through a link named `redis-server`, `redis-sentinel`, `redis-check-aof` or the like, we are that program.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use crate::check;
 use crate::config::{REDIS_VERSION, text};
 
 /// What the command line asks for.
@@ -22,6 +23,8 @@ pub enum Invocation {
     TestMemory(usize),
     /// Look for what is wrong with the system; exit with 1 if anything is.
     CheckSystem,
+    /// Check files of persistence.
+    Check(check::Request),
     /// The arguments make no sense: print this to standard error and exit with 1.
     Wrong(&'static str),
 }
@@ -51,6 +54,9 @@ pub fn parse(args: &[OsString]) -> Invocation {
         Some(b"--test-memory") => return test_memory(args),
         Some(b"--check-system") => return Invocation::CheckSystem,
         _ => {}
+    }
+    if let Some(parsed) = check::parse(program, args) {
+        return parsed.map_or_else(Invocation::Wrong, Invocation::Check);
     }
     let mut serve = Serve { sentinel: is_sentinel(program, args), ..Serve::default() };
     let mut options = args;
@@ -155,6 +161,8 @@ Usage: ./baton [/path/to/redis.conf] [options] [-]
        ./baton -h or --help
        ./baton --test-memory <megabytes>
        ./baton --check-system
+       ./baton check rdb <file> [--fix]
+       ./baton check aof <file|manifest|directory> [--fix] [--to-timestamp <unix seconds>]
 
 Examples:
        ./baton (run the server with default conf)
@@ -164,6 +172,7 @@ Examples:
        ./baton --port 7777 --replicaof 127.0.0.1 8888
        ./baton /etc/myredis.conf --loglevel verbose -
        ./baton /etc/myredis.conf --loglevel verbose
+       ./baton check aof /var/lib/redis/appendonlydir --fix
 
 Sentinel mode:
        ./baton /etc/sentinel.conf --sentinel

@@ -15,10 +15,12 @@
 //! | `listen`      | listening sockets                                                        |
 //! | `commands/`   | the commands of the node itself                                          |
 //! | `config/`     | the settings table and everything derived from it                        |
+//! | `check/`      | `baton check`: the files of persistence                                  |
 //! | `cli`, `daemon`, `logging`, `syscheck`, `memtest`, `memory` | the process and its system    |
 //!
 //! Absent on purpose: data structures and file formats (`baton-engine`), owners of slots (`baton`).
 
+mod check;
 mod cli;
 mod client;
 mod commands;

@@ -1,5 +1,6 @@
 //! From the command line to a serving node, and to its end.
 
+use crate::check;
 use crate::cli::{self, Invocation, Serve};
 use crate::client::Post;
 use crate::config::{self, Config, Loaded, Settings};
@@ -42,6 +43,13 @@ pub fn main() -> ExitCode {
         }
         Invocation::CheckSystem => {
             if syscheck::check_system() {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            }
+        }
+        Invocation::Check(request) => {
+            if check::run(&request) {
                 ExitCode::SUCCESS
             } else {
                 ExitCode::FAILURE

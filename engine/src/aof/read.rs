@@ -218,6 +218,8 @@ pub struct Reader<'a> {
     after_block: bool,
     /// End of the last timestamp line.
     timestamp_end: usize,
+    before_timestamp: usize,
+    blocks: u64,
     /// What is known at `at`.
     now: Position,
     /// The end of the last whole unit.
@@ -259,6 +261,8 @@ impl<'a> Reader<'a> {
             in_block: false,
             after_block: false,
             timestamp_end: usize::MAX,
+            before_timestamp: from,
+            blocks: 0,
             now: start,
             settled: start,
             queued: Vec::new(),
@@ -308,6 +312,16 @@ impl<'a> Reader<'a> {
     pub fn position(&self) -> Position {
         let replication_offset = self.replication_offset(self.settled.offset);
         Position { replication_offset, ..self.settled }
+    }
+
+    /// How many annotated blocks there were so far.
+    pub fn blocks(&self) -> u64 {
+        self.blocks
+    }
+
+    /// The end of all that was written before the last timestamp: what a file is cut to, to go back in time.
+    pub fn before_timestamp(&self) -> usize {
+        self.before_timestamp
     }
 
     /// The replication offset of a place in the last block, or of its nearer end.
@@ -396,6 +410,7 @@ impl<'a> Reader<'a> {
             Annotation::Timestamp(seconds) => {
                 self.now.timestamp = Some(seconds);
                 self.timestamp_end = end;
+                self.before_timestamp = self.settled.offset;
             }
             Annotation::Block(..) if in_transaction => {
                 return Err(Flaw::Unexpected { at: start, expected: "EXEC before the next header" });
@@ -432,6 +447,7 @@ impl<'a> Reader<'a> {
             return Err(damage(start, "replication offsets that never decrease", found));
         }
         self.now.checksum = checksum;
+        self.blocks += 1;
         self.block = Some((begin, header));
         self.in_block = true;
         self.after_block = false;

@@ -6,6 +6,8 @@
 //! | what Baton writes is read by redis-server, which goes on    | its data, and its own commands behind ours        |
 //! | redis-check-aof finds our files in order                    | its exit status                                   |
 //! | a file that is cut anywhere is whole up to the same place   | redis-check-aof names it, too                     |
+//! | `baton check` finds what real servers wrote in order        | its report and exit code                          |
+//! | what `baton check` saves is loaded by redis-server          | its data                                          |
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -294,4 +296,63 @@ fn a_cut_file_is_whole_up_to_where_redis_says() {
             assert!(keep == 0 || redis_keeps(&cut[..keep], folder.path()) == keep);
         }
     }
+}
+
+/// Runs `baton check`; whether its exit code was 0, and its report.
+fn baton_check(args: &[&str]) -> (bool, String) {
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_baton")).arg("check").args(args).output().expect("baton runs");
+    (output.status.success(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+}
+
+#[test]
+fn what_redis_wrote_is_in_order() {
+    for preamble in ["yes", "no"] {
+        let mut server =
+            Server::redis(&[("save", ""), ("appendonly", "yes"), ("aof-use-rdb-preamble", preamble)]);
+        let mut client = server.client();
+        run_all(&mut client, BEFORE_REWRITE);
+        client.run("BGREWRITEAOF");
+        await_rewrite(&mut client);
+        run_all(&mut client, AFTER_REWRITE);
+        assert_eq!(client.run("SAVE"), Reply::simple("OK"));
+        server.terminate();
+        let folder = server.directory().to_str().expect("a plain path");
+        let (well, report) = baton_check(&["aof", folder]);
+        assert!(well && report.contains("appendonly.aof.2.incr.aof: in order"), "{report}");
+        let (well, report) = baton_check(&["rdb", &format!("{folder}/dump.rdb")]);
+        assert!(well && report.contains("dump.rdb: in order"), "{report}");
+    }
+}
+
+#[test]
+fn redis_loads_what_was_saved() {
+    let mut server = Server::redis(&[("save", ""), ("appendonly", "yes")]);
+    server.terminate();
+    let (folder, incr) = put_our_log(&server);
+    let mut file = fs::read(&incr).expect("the increment");
+    let last = file.len() - 3;
+    file[last] ^= 1;
+    fs::write(&incr, &file).expect("the increment");
+    let folder = folder.to_str().expect("a plain path").to_owned();
+    let (well, report) = baton_check(&["aof", &folder]);
+    assert!(!well && report.contains("a block that fits its CRC32"), "{report}");
+    let (well, report) = baton_check(&["aof", &folder, "--fix"]);
+    assert!(well, "{report}");
+    fs::rename(
+        format!("{folder}/appendonly.aof.manifest.fixed"),
+        format!("{folder}/appendonly.aof.manifest"),
+    )
+    .expect("renamed");
+
+    server.restart();
+    let mut client = server.client();
+    assert_eq!(client.run("GET a"), Reply::bulk("2"));
+    client.run("SELECT 3");
+    assert_eq!(client.run("KEYS *").elements(), Some(&[Reply::bulk("c")][..]));
+    assert_eq!(client.run("SET goes on"), Reply::simple("OK"));
+    server.terminate();
+    assert_eq!(fs::read(&incr).expect("the increment"), file, "the original stays");
+    let (well, report) = baton_check(&["aof", &folder]);
+    assert!(well && report.contains(".fixed: in order"), "{report}");
 }

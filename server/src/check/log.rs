@@ -1,0 +1,318 @@
+//! An append-only log: one file, or all that a manifest names, in the order in which a server loads them.
+//!
+//! What is saved of a log ends at one place: the first one that is torn or damaged, or the first timestamp that is too late. The file
+//! with that place is written anew up to there. With a manifest, a new manifest names the new file in place of the old one, and
+//! none of those after it; renaming it over the old manifest is all that is left to do.
+
+use super::progress::Progress;
+use super::request::Request;
+use super::snapshot::{self, Contents};
+use super::{CheckError, fixed, fixed_path, read};
+use baton_engine::aof::manifest::{File, Kind, Manifest};
+use baton_engine::aof::read::{Reader, Verdict, starts_with_snapshot};
+use baton_engine::command::Command;
+use baton_engine::commands;
+use bytes::Bytes;
+use std::collections::{BTreeMap, HashMap};
+use std::io::Write;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::{ffi::OsString, fs};
+
+/// What to check: files in order, and who names them.
+struct Log {
+    manifest: Option<(PathBuf, Manifest)>,
+    files: Vec<PathBuf>,
+}
+
+/// What one file holds.
+#[derive(Default)]
+struct Summary {
+    snapshot: Option<Contents>,
+    transactions: u64,
+    commands: u64,
+    blocks: u64,
+    /// The first and the last timestamp.
+    seconds: Option<(i64, i64)>,
+    by_name: Counts,
+}
+
+/// Where what is kept of a file ends, and why.
+enum Stop {
+    Torn(Verdict),
+    Damaged(String),
+    /// In front of a snapshot's end: nothing to cut there.
+    InSnapshot(String),
+    TooLate(i64),
+}
+
+/// Checks a log, prints the report, and writes what can be saved if that is asked for.
+pub fn report(request: &Request, now_ms: i64, out: &mut dyn Write) -> Result<bool, CheckError> {
+    let log = find(&request.path)?;
+    if let Some((path, manifest)) = &log.manifest {
+        let history = manifest.history.len();
+        writeln!(out, "{}: {} files to load, {history} of history", path.display(), log.files.len())?;
+    }
+    let mut cut = None;
+    for (index, path) in log.files.iter().enumerate() {
+        let bytes = read(path)?;
+        let last = index + 1 == log.files.len();
+        let (summary, keep, stop) = check(path, &bytes, request, now_ms, last);
+        print(path, bytes.len(), &summary, out)?;
+        let name = path.display();
+        match &stop {
+            None if request.as_redis => writeln!(out, "AOF {name} is valid")?,
+            None => writeln!(out, "{name}: in order")?,
+            Some(Stop::Torn(verdict)) => writeln!(out, "{name}: {verdict}")?,
+            Some(Stop::Damaged(what) | Stop::InSnapshot(what)) => {
+                writeln!(out, "{name}: {what}")?;
+                writeln!(out, "{name}: whole up to offset {keep}")?;
+            }
+            Some(Stop::TooLate(seconds)) => {
+                writeln!(out, "{name}: second {seconds} begins at offset {keep}")?
+            }
+        }
+        if let Some(stop) = stop {
+            cut = Some(Cut { index, bytes, keep, stop });
+            break;
+        }
+    }
+    let Some(cut) = cut else {
+        if request.fix || request.to_timestamp.is_some() {
+            writeln!(out, "nothing to cut off: no file was written")?;
+        }
+        if request.as_redis && log.manifest.is_some() {
+            writeln!(out, "All AOF files and manifest are valid")?;
+        }
+        return Ok(true);
+    };
+    let asked = request.fix || matches!(cut.stop, Stop::TooLate(_));
+    if asked { cut.write(&log, out).map(|()| true) } else { Ok(false) }
+}
+
+/// Finds the files: a manifest, a directory with one, or a single file.
+fn find(path: &Path) -> Result<Log, CheckError> {
+    let manifest_path = if path.is_dir() { manifest_in(path)? } else { path.to_owned() };
+    let bytes = read(&manifest_path)?;
+    let is_manifest = manifest_path.as_os_str().as_bytes().ends_with(b".manifest") || names_files(&bytes);
+    if !is_manifest {
+        return Ok(Log { manifest: None, files: vec![manifest_path] });
+    }
+    let manifest = Manifest::parse(&bytes)
+        .map_err(|error| CheckError::Manifest { path: manifest_path.display().to_string(), error })?;
+    let files = manifest.live().map(|file| beside(&manifest_path, &file.name)).collect();
+    Ok(Log { manifest: Some((manifest_path, manifest)), files })
+}
+
+/// Whether these are the lines of a manifest.
+fn names_files(bytes: &[u8]) -> bool {
+    let first = bytes.split(|byte| *byte == b'\n').find(|line| line.first() != Some(&b'#'));
+    first.is_some_and(|line| line.starts_with(b"file "))
+}
+
+fn beside(path: &Path, name: &[u8]) -> PathBuf {
+    path.with_file_name(OsString::from_vec(name.to_vec()))
+}
+
+/// The only manifest of a directory, or of the log's directory in a data directory.
+fn manifest_in(dir: &Path) -> Result<PathBuf, CheckError> {
+    let inner = dir.join("appendonlydir");
+    let dir = if inner.is_dir() { &inner } else { dir };
+    let entries = fs::read_dir(dir).map_err(|error| CheckError::file(dir, &error))?;
+    let is_manifest = |path: &PathBuf| {
+        let name = path.file_name().map(OsStrExt::as_bytes).unwrap_or_default();
+        name.ends_with(b".manifest") && !name.starts_with(b"temp-")
+    };
+    let mut found: Vec<PathBuf> =
+        entries.filter_map(|entry| Some(entry.ok()?.path())).filter(is_manifest).collect();
+    match (found.pop(), found.len()) {
+        (Some(only), 0) => Ok(only),
+        (only, rest) => Err(CheckError::Manifests {
+            dir: dir.display().to_string(),
+            count: rest + usize::from(only.is_some()),
+        }),
+    }
+}
+
+fn check(
+    path: &Path,
+    bytes: &[u8],
+    request: &Request,
+    now_ms: i64,
+    last: bool,
+) -> (Summary, usize, Option<Stop>) {
+    let mut progress = Progress::new(&path.display().to_string(), bytes.len());
+    let mut summary = Summary::default();
+    let mut from = 0;
+    if starts_with_snapshot(bytes) {
+        let (contents, end) = snapshot::check(bytes, now_ms, &mut progress);
+        summary.snapshot = Some(contents);
+        match end {
+            Ok(end) => from = end,
+            Err(broken) => {
+                return (summary, broken.keep, Some(Stop::InSnapshot(format!("damaged: {}", broken.what))));
+            }
+        }
+    }
+    let mut reader = Reader::new(bytes, from);
+    while let Some(unit) = reader.read() {
+        progress.at(unit.end);
+        if let Some((late, _)) = unit.timestamp.zip(request.to_timestamp).filter(|(at, to)| at > to) {
+            let keep = reader.before_timestamp();
+            return (summary, keep, Some(Stop::TooLate(late)));
+        }
+        summary.transactions += u64::from(unit.transaction);
+        if let Some(at) = unit.timestamp {
+            let (first, _) = summary.seconds.unwrap_or((at, at));
+            summary.seconds = Some((first, at));
+        }
+        for command in unit.commands() {
+            summary.commands += 1;
+            summary.by_name.add(command.args.first().copied().unwrap_or_default());
+        }
+    }
+    summary.blocks = reader.blocks();
+    let verdict = reader.verdict().cloned().unwrap_or(Verdict::Whole);
+    let stop = match if last { verdict } else { verdict.of_earlier_file() } {
+        Verdict::Whole => None,
+        torn @ Verdict::Torn { .. } => Some(Stop::Torn(torn)),
+        damaged @ Verdict::Damaged { .. } => Some(Stop::Damaged(damaged.to_string())),
+    };
+    (summary, reader.position().offset, stop)
+}
+
+/// How often each command occurs.
+#[derive(Default)]
+struct Counts {
+    all: HashMap<Vec<u8>, u64>,
+    /// Logs repeat themselves: the name that came last, and how often it came in a row.
+    last: (Vec<u8>, u64),
+}
+
+impl Counts {
+    #[inline]
+    fn add(&mut self, name: &[u8]) {
+        if self.last.0 == name {
+            self.last.1 += 1;
+        } else {
+            self.settle();
+            self.last = (name.to_vec(), 1);
+        }
+    }
+
+    fn settle(&mut self) {
+        let (name, count) = std::mem::take(&mut self.last);
+        if count > 0 {
+            *self.all.entry(name.to_ascii_uppercase()).or_default() += count;
+        }
+    }
+
+    /// By group of commands, and those of no group.
+    fn by_group(&self) -> BTreeMap<&'static str, Vec<(String, u64)>> {
+        let rows: HashMap<&[u8], &Command> = commands::all().map(|row| (row.name.as_bytes(), row)).collect();
+        let mut groups: BTreeMap<&'static str, Vec<(String, u64)>> = BTreeMap::new();
+        let last = (self.last.1 > 0).then(|| (self.last.0.to_ascii_uppercase(), self.last.1));
+        let mut all = self.all.clone();
+        if let Some((name, count)) = last {
+            *all.entry(name).or_default() += count;
+        }
+        for (name, count) in &all {
+            let group = rows.get(name.as_slice()).map_or("not known to this build", |row| row.group.name());
+            groups.entry(group).or_default().push((name.escape_ascii().to_string(), *count));
+        }
+        for names in groups.values_mut() {
+            names.sort_unstable_by(|left, right| right.1.cmp(&left.1).then_with(|| left.0.cmp(&right.0)));
+        }
+        groups
+    }
+}
+
+fn print(path: &Path, len: usize, summary: &Summary, out: &mut dyn Write) -> Result<(), CheckError> {
+    let name = path.display();
+    writeln!(out, "{name}: {len} bytes")?;
+    if let Some(contents) = &summary.snapshot {
+        contents.print(out)?;
+    }
+    let Summary { transactions, commands, blocks, .. } = summary;
+    if *commands > 0 || summary.snapshot.is_none() {
+        writeln!(out, "  {commands} commands, {transactions} transactions, {blocks} blocks with checksums")?;
+    }
+    if let Some((first, last)) = summary.seconds {
+        writeln!(out, "  written from second {first}{} to {last}{}", utc(first), utc(last))?;
+    }
+    /// Names of commands that are shown of each group.
+    const NAMES_MAX: usize = 8;
+    for (group, names) in summary.by_name.by_group() {
+        let sum: u64 = names.iter().map(|(_, count)| count).sum();
+        let shown: Vec<String> =
+            names.iter().take(NAMES_MAX).map(|(name, count)| format!("{name} {count}")).collect();
+        let more = if names.len() > NAMES_MAX { ", ..." } else { "" };
+        writeln!(out, "  {group}: {sum} ({}{more})", shown.join(", "))?;
+    }
+    Ok(())
+}
+
+/// The time for people, if it is one.
+fn utc(seconds: i64) -> String {
+    jiff::Timestamp::from_second(seconds).map(|at| format!(" ({at})")).unwrap_or_default()
+}
+
+/// Where a log is to end.
+struct Cut {
+    index: usize,
+    bytes: Bytes,
+    keep: usize,
+    stop: Stop,
+}
+
+impl Cut {
+    fn write(&self, log: &Log, out: &mut dyn Write) -> Result<(), CheckError> {
+        let Some(path) = log.files.get(self.index) else { return Ok(()) };
+        if let Stop::InSnapshot(_) = self.stop {
+            let why = "the log begins with a snapshot that is damaged, and its commands make no sense without all of it; \
+                       `baton check rdb --fix` saves what is whole of the snapshot alone";
+            return Err(CheckError::NotFixable(format!("{}: {why}", path.display())));
+        }
+        if let (Stop::TooLate(seconds), 0, 0) = (&self.stop, self.index, self.keep) {
+            let why = format!("nothing was written before second {seconds}");
+            return Err(CheckError::NotFixable(format!("{}: {why}", path.display())));
+        }
+        let fixed_file = fixed_path(path);
+        let manifest =
+            log.manifest.as_ref().map(|(path, manifest)| (path, fixed_path(path), self.manifest(manifest)));
+        if let Some((_, fixed_manifest, _)) = manifest.as_ref().filter(|(_, path, _)| path.exists()) {
+            return Err(CheckError::Exists(fixed_manifest.display().to_string()));
+        }
+        fixed::write(&fixed_file, &[&self.bytes[..self.keep]])?;
+        let dropped = self.bytes.len() - self.keep;
+        writeln!(out, "{}: written, {} bytes", fixed_file.display(), self.keep)?;
+        writeln!(out, "{}: dropped the {dropped} bytes from offset {} on", fixed_file.display(), self.keep)?;
+        if let Some((old, new, text)) = manifest {
+            fixed::write(&new, &[&text])?;
+            for later in &log.files[self.index + 1..] {
+                writeln!(out, "{}: dropped as a whole", later.display())?;
+            }
+            writeln!(out, "{}: written; to use it, rename it to {}", new.display(), old.display())?;
+        }
+        Ok(())
+    }
+
+    /// The text of the manifest that ends with the new file.
+    fn manifest(&self, old: &Manifest) -> Vec<u8> {
+        let fixed = |file: &File| File {
+            name: [&file.name[..], b".fixed"].concat(),
+            end_offset: None,
+            ..file.clone()
+        };
+        let mut new = Manifest { history: old.history.clone(), ..Manifest::default() };
+        let kinds = old.with_kinds().filter(|(kind, _)| *kind != Kind::History);
+        for (index, (kind, file)) in kinds.enumerate().take(self.index + 1) {
+            let file = if index == self.index { fixed(file) } else { file.clone() };
+            match kind {
+                Kind::Base => new.base = Some(file),
+                _ => new.incrs.push(file),
+            }
+        }
+        new.text()
+    }
+}
