@@ -14,6 +14,9 @@ pub enum CommandError {
     /// An argument or a stored value should be a 64-bit integer.
     #[error("ERR value is not an integer or out of range")]
     NotInteger,
+    /// An argument should be a 32-bit integer, and is a larger one.
+    #[error("ERR value is out of range, value must between -2147483648 and 2147483647")]
+    NotInt32,
     /// An argument or a stored value should be a float.
     #[error("ERR value is not a valid float")]
     NotFloat,

@@ -123,6 +123,7 @@ fn echo(session: &mut Session, args: &[&[u8]], _: Option<&mut Held<'_>>) -> Resu
 
 fn select(session: &mut Session, args: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<Flow, CommandError> {
     let db = parse_i64(args[1]).ok_or(CommandError::NotInteger)?;
+    let db = i32::try_from(db).map_err(|_| CommandError::NotInt32)?;
     let databases = session.server.node.settings().databases;
     let db = usize::try_from(db).ok().filter(|db| *db < databases);
     session.select(db.ok_or(CommandError::text("ERR DB index is out of range"))?);

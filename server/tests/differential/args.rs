@@ -7,6 +7,7 @@
 //! - a wait ends after a hundredth of a second, or is refused.
 
 use super::random::Random;
+use baton_engine::rdb::crc64;
 
 /// Words of a command.
 pub type Words = Vec<Vec<u8>>;
@@ -91,6 +92,8 @@ pub enum Arg {
     UnixMilliseconds,
     /// The timeout of a blocking command.
     Timeout,
+    /// What DUMP returns, of some value; sometimes damaged.
+    Payload,
     Pattern,
     Channel,
     Database,
@@ -118,6 +121,8 @@ impl Arg {
     pub fn is_delicate(self) -> bool {
         match self {
             Seconds | Milliseconds | UnixSeconds | UnixMilliseconds | Timeout => true,
+            // A checksum that is right by chance would be a miracle, but one that is right is not spoilt by much.
+            Payload => true,
             Offset | BitOffset | BitPosition | PickCount | AnyCommand => true,
             Maybe(group) | Many(group) | Counted(group) => group.iter().any(|arg| arg.is_delicate()),
             OneOf(groups) | Options(groups) => groups.iter().copied().flatten().any(|arg| arg.is_delicate()),
@@ -135,6 +140,7 @@ impl Arg {
             NewKey(kind) => key(kind, random),
             Value => value(random),
             Member => member(random),
+            Payload => payload(random),
             Place => format!("place{}", random.below(24)).into_bytes(),
             Maybe(_) | OneOf(_) | Options(_) | Many(_) | Counted(_) => return self.draw_group(random, out),
             // The generator draws it: only it knows the table.
@@ -362,6 +368,47 @@ fn member(random: &mut Random) -> Vec<u8> {
         4..=17 => random.below(24).to_string().into_bytes(),
         _ => format!("m{}", random.below(24)).into_bytes(),
     }
+}
+
+/// Values in the types that Redis 7.0 reads, with some of which something is wrong.
+const VALUES: &[&[u8]] = &[
+    b"\0\x05hello",
+    b"\0\xc0\x0c",
+    b"\0\xc3\x09\x1e\x01aa\xe0\x11\x00\x01aa",
+    b"\x01\x03\x01a\xc0\x07\x01c",
+    b"\x12\x01\x02\x0c\x0c\0\0\0\x02\0\x81a\x02\x01\x01\xff",
+    b"\x12\x02\x01\x0230\x02\x0c\x0c\0\0\0\x02\0\x81a\x02\x01\x01\xff",
+    b"\x02\x03\xc0\x07\x01a\x03m12",
+    b"\x02\x09\x01a\x01b\x01c\x01d\x01e\x01f\x01g\x01h\x01i",
+    b"\x02\x02\xc0\x07\xc0\x08",
+    b"\x0b\x0c\x02\0\0\0\x02\0\0\0\x01\0\x02\0",
+    b"\x04\x02\x02m1\x01x\x02m2\xc0\x07",
+    b"\x10\x0d\x0d\0\0\0\x02\0\x81f\x02\x81v\x02\xff",
+    b"\x05\x02\x02m1\0\0\0\0\0\0\xf0\x3f\x02m2\0\0\0\0\0\0\xf0\x7f",
+    b"\x03\x02\x02m1\x031.5\x02m2\xfe",
+    b"\x11\x0f\x0f\0\0\0\x02\0\x81m\x02\x832.5\x04\xff",
+    // Cut off, without elements, of unknown type, with something twice, with more after the value. Redis takes the ten
+    // bytes of the trailer for a part of the value if that is too short: it is by more than that.
+    b"\0\x15hell",
+    b"\x01\0",
+    b"\x08\x01a",
+    b"\x02\x02\x01a\x01a",
+    b"\x04\x02\x01a\x01x\x01a\x01y",
+    b"\x05\x01\x02m1\0\0\0\0\0\0\xf8\x7f",
+    b"\x0b\x0c\x02\0\0\0\x02\0\0\0\x02\0\x01\0",
+    b"\x10\x0d\x0d\0\0\0\x02\0\x81f\x02\x81v\x03\xff",
+    b"\0\x01vmore",
+];
+
+fn payload(random: &mut Random) -> Vec<u8> {
+    let version: u16 = if random.percent(90) { 10 } else { 7 };
+    let mut payload = [random.pick(VALUES), &version.to_le_bytes()].concat();
+    payload.extend(crc64::checksum(&payload).to_le_bytes());
+    if random.percent(5) {
+        let at = random.below(payload.len() as u64) as usize;
+        payload[at] ^= 1 << random.below(8);
+    }
+    payload
 }
 
 fn bit_type(random: &mut Random) -> String {

@@ -63,6 +63,13 @@ const TTL: Compare = Ttl { tolerance: TTL_TOLERANCE_SECONDS };
 const PTTL: Compare = Ttl { tolerance: TTL_TOLERANCE_MS };
 const EXPIRE_FLAG: Arg =
     Options(&[&[Word("NX")], &[Word("XX")], &[Word("GT")], &[Word("LT")], &[Word("BAD")]]);
+const RESTORE_OPTIONS: Arg = Options(&[
+    &[Word("REPLACE")],
+    &[Word("REPLACE")],
+    &[Word("IDLETIME"), Positive],
+    &[Word("FREQ"), Count],
+    &[Word("BAD")],
+]);
 const LIMIT: &[Arg] = &[Word("LIMIT"), Index, Count];
 const SORT_ORDER: &[Arg] = &[OneOf(&[&[Word("ASC")], &[Word("DESC")]])];
 const SCAN_OPTIONS: Arg =
@@ -88,6 +95,11 @@ const GENERIC: &[Shape] = &[
     row("RENAMENX", &[Key(Any), NewKey(Any)]).weight(4),
     row("COPY", &[Key(Any), NewKey(Any), Options(&[&[Word("DB"), Database], &[Word("REPLACE")]])]),
     row("MOVE", &[Key(Any), Database]).weight(4),
+    // The bytes depend on the version and on the order of hash tables.
+    row("DUMP", &[Key(Any)]).compared(SameKind).weight(4),
+    row("RESTORE", &[NewKey(Any), Word("0"), Payload, RESTORE_OPTIONS]),
+    row("RESTORE", &[NewKey(Any), Milliseconds, Payload, RESTORE_OPTIONS]).weight(4),
+    row("RESTORE", &[Key(Any), UnixMilliseconds, Payload, Word("ABSTTL"), RESTORE_OPTIONS]).weight(4),
     row("SELECT", &[Database]).weight(6),
     row("SWAPDB", &[Database, Database]).seldom(),
     row("FLUSHDB", &[Options(&[&[Word("SYNC")], &[Word("ASYNC")]])]).seldom(),

@@ -32,6 +32,8 @@ const SETTINGS: &[(&str, &str)] = &[
     ("set-max-listpack-entries", "8"),
     ("set-max-listpack-value", "20"),
     ("hll-sparse-max-bytes", "300"),
+    // Otherwise damaged payloads crash the reference.
+    ("sanitize-dump-payload", "yes"),
 ];
 
 /// A program to compare, and CONFIG SETs of its own.

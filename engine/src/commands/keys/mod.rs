@@ -442,9 +442,7 @@ pub(super) fn database(arg: &[u8], ctx: &Context<'_>) -> Result<usize, CommandEr
 /// An integer that fits 32 bits.
 pub(super) fn int(arg: &[u8]) -> Result<i32, CommandError> {
     let n = parse_i64(arg).ok_or(CommandError::NotInteger)?;
-    i32::try_from(n).map_err(|_| {
-        CommandError::text("ERR value is out of range, value must between -2147483648 and 2147483647")
-    })
+    i32::try_from(n).map_err(|_| CommandError::NotInt32)
 }
 
 fn copy(ctx: &mut Context<'_>, mut args: Args<'_>) -> Result<Reply, CommandError> {
