@@ -7,6 +7,7 @@ use crate::held::Held;
 use crate::janitor::Janitor;
 use crate::journal::Journal;
 use crate::latency::LatencyMonitor;
+use crate::persist::log::Log;
 use crate::pubsub::PubSub;
 use crate::registry::{Registered, Registry};
 use crate::slots::SlotMap;
@@ -94,6 +95,8 @@ pub struct Node {
     journal: Arc<Journal>,
     /// Frees what takes long to free.
     pub janitor: Janitor,
+    /// The files of the log.
+    pub log: Log,
     /// Snapshots of all data.
     pub snapshots: Snapshots,
     storage: Arc<dyn Storage>,
@@ -154,6 +157,7 @@ impl Node {
             registry: options.registry,
             pubsub: PubSub::default(),
             janitor: Janitor::default(),
+            log: Log::default(),
             snapshots: Snapshots::default(),
             storage: options.storage,
             changes_seen: (0..cores).map(|_| AtomicU64::new(0)).collect(),

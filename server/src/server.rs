@@ -7,7 +7,7 @@ use crate::figures::{CoreFigures, Counters, Rates};
 use crate::listen::Listeners;
 use crate::log;
 use crate::logging::Level;
-use crate::persistence::Snapshots;
+use crate::persistence::{Rewrites, Snapshots};
 use baton::Node;
 use baton::persist::load::Progress;
 use baton::registry::Registered;
@@ -70,6 +70,8 @@ pub struct Server {
     pub startup_memory: AtomicU64,
     pub started_ms: i64,
     pub peak_memory: AtomicU64,
+    /// What became of the rewrites of the log.
+    pub rewrites: Rewrites,
     /// What became of the snapshots.
     pub snapshots: Snapshots,
     /// The listening sockets, for changes at run time.

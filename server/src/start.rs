@@ -9,7 +9,7 @@ use crate::daemon::{self, Origin, PidFile, Supervisor};
 use crate::figures::{CoreFigures, Counters};
 use crate::log;
 use crate::logging::{self, Level, Role};
-use crate::persistence::Snapshots;
+use crate::persistence::{Rewrites, Snapshots};
 use crate::server::{EndRequest, Phase, Server};
 use crate::{commands, listen, memory, memtest, persistence, syscheck};
 use baton::persist::load::Progress;
@@ -136,12 +136,6 @@ fn greet(loaded: &Loaded, no_file: bool) {
     log!(Level::Notice, "Running mode=standalone, port={}.", loaded.settings.port);
     // Test suites read the pid from this line.
     log!(Level::Notice, "PID: {}", std::process::id());
-    if loaded.settings.appendonly {
-        log!(
-            Level::Warning,
-            "WARNING: 'appendonly yes' has no effect: this version keeps the data in memory only, and it is gone when the process ends"
-        );
-    }
     syscheck::warn_at_start(&loaded.settings);
 }
 
@@ -184,7 +178,7 @@ fn serve_until_the_end(
     log!(Level::Notice, "Server initialized");
     if failed.is_none() {
         if let Err(error) = persistence::open(&server) {
-            failed = Some(error.to_string());
+            failed = Some(error);
         }
     }
     if let Some(message) = failed.take() {
@@ -202,6 +196,12 @@ fn serve_until_the_end(
     for thread in threads {
         if thread.join().is_err() {
             failed = Some("A core ended by a panic".to_owned());
+        }
+    }
+    if server.node.journal().has_file() {
+        log!(Level::Notice, "Calling fsync() on the AOF file.");
+        if let Err(why) = server.node.journal().write_and_sync() {
+            log!(Level::Warning, "The end of the append only file could not be written: {why}");
         }
     }
     server.listening.lock().clear();
@@ -262,6 +262,7 @@ fn make_server(
         startup_memory: AtomicU64::new(memory::used()),
         started_ms,
         peak_memory: AtomicU64::new(0),
+        rewrites: Rewrites::default(),
         snapshots: Snapshots::new(started_ms / 1_000),
         listening: Mutex::default(),
         counters: Counters::default(),

@@ -62,6 +62,8 @@ pub struct LogDir {
     /// `appendfilename`: how all names begin.
     name: Vec<u8>,
     manifest: Manifest,
+    /// With an increment that is not to be named before its base is there.
+    next: Option<Manifest>,
 }
 
 impl LogDir {
@@ -88,7 +90,7 @@ impl LogDir {
             Ok(manifest) => manifest,
             Err(why) => return Err(LogDirError::Manifest { path, why }),
         };
-        let log = Self { storage, dir, name: name.to_vec(), manifest };
+        let log = Self { storage, dir, name: name.to_vec(), manifest, next: None };
         for file in log.live_files() {
             match log.storage.len(&file) {
                 Ok(_) => {}
@@ -113,7 +115,7 @@ impl LogDir {
         if let Err(error) = storage.create_dir(&dir) {
             return Err(LogDirError::File { doing: "create", path: dir, error });
         }
-        Ok(Self { storage, dir, name: name.to_vec(), manifest: Manifest::default() })
+        Ok(Self { storage, dir, name: name.to_vec(), manifest: Manifest::default(), next: None })
     }
 
     /// As [`create`](Self::create), with the one file of a log of a server before Redis 7 as its base: it is moved into
@@ -165,7 +167,8 @@ impl LogDir {
             names.iter().map(String::as_bytes).eq([&base[..], &first])
         });
         if let Some(format) = format {
-            let mut log = Self { storage, dir, name: name.to_vec(), manifest: Manifest::default() };
+            let mut log =
+                Self { storage, dir, name: name.to_vec(), manifest: Manifest::default(), next: None };
             log.write(log.manifest.with_new_incr(name, None).with_new_base(name, format, 1))?;
             return Ok(Some(log));
         }
@@ -196,23 +199,46 @@ impl LogDir {
         self.manifest.incrs.last().map(|file| self.dir.join(file_name(&file.name)))
     }
 
-    /// Makes the next increment, empty, and says so in the manifest, unless there is no base yet. With its number.
+    /// Makes the next increment, empty, and names it in the manifest. With its number.
     ///
     /// # Errors
     /// Those of the file system: the old manifest is in force.
     pub fn add_incr(&mut self, start_offset: Option<u64>) -> Result<(Arc<dyn File>, u64), LogDirError> {
+        let (file, seq, next) = self.make_incr(start_offset)?;
+        self.write(next)?;
+        Ok((file, seq))
+    }
+
+    /// As [`add_incr`](Self::add_incr); unless `named`, the manifest names it only together with the next base.
+    ///
+    /// # Errors
+    /// Those of the file system: the old manifest is in force.
+    pub fn add_incr_if(&mut self, named: bool) -> Result<(Arc<dyn File>, u64), LogDirError> {
+        if named {
+            return self.add_incr(None);
+        }
+        let (file, seq, next) = self.make_incr(None)?;
+        self.storage.sync_dir(&self.dir).map_err(failed("sync", &self.dir))?;
+        self.next = Some(next);
+        Ok((file, seq))
+    }
+
+    /// The increment that waits for its base is not wanted any more.
+    pub fn forget_incr(&mut self) {
+        if let Some(next) = self.next.take()
+            && let Some(incr) = next.incrs.last()
+        {
+            // Nothing names it: that it stays does no harm.
+            drop(self.storage.remove(&self.dir.join(file_name(&incr.name))));
+        }
+    }
+
+    fn make_incr(&self, start_offset: Option<u64>) -> Result<(Arc<dyn File>, u64, Manifest), LogDirError> {
         let next = self.manifest.with_new_incr(&self.name, start_offset);
         let incr = next.incrs.last().map(|file| (file.seq, self.dir.join(file_name(&file.name))));
         let (seq, path) = incr.unwrap_or_default();
         let file = self.storage.create(&path).map_err(failed("create", &path))?;
-        if self.manifest.base.is_some() || !self.manifest.incrs.is_empty() {
-            self.write(next)?;
-        } else {
-            // The first increment counts together with the first base.
-            self.storage.sync_dir(&self.dir).map_err(failed("sync", &self.dir))?;
-            self.manifest = next;
-        }
-        Ok((file, seq))
+        Ok((file, seq, next))
     }
 
     /// Where the next base has to be written.
@@ -232,7 +258,8 @@ impl LogDir {
         first_kept: u64,
         keep_history: bool,
     ) -> Result<(), LogDirError> {
-        self.write(self.manifest.with_new_base(&self.name, format, first_kept))?;
+        let before = self.next.take().unwrap_or_else(|| self.manifest.clone());
+        self.write(before.with_new_base(&self.name, format, first_kept))?;
         if keep_history { Ok(()) } else { self.remove_history() }
     }
 

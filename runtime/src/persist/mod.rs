@@ -5,11 +5,13 @@
 //! | `open`    | what is on disk, into an empty node                                           |
 //! | `load`    | a snapshot: slot by slot as it is asked for, or whole                          |
 //! | `replay`  | the commands of a log                                                       |
+//! | `log`     | the log: turned on and off, rewritten                                         |
 //! | `log_dir` | the directory of the log: its manifest                                       |
 //! | `feed`    | work on all cores at once                                                    |
 
 mod feed;
 pub mod load;
+pub mod log;
 pub mod log_dir;
 pub mod open;
 pub mod replay;

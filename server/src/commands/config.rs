@@ -4,6 +4,7 @@ use super::{Flow, Handler, OK, WRITTEN};
 use crate::config::{Caller, ConfigError, Setting, Settings};
 use crate::log;
 use crate::logging::Level;
+use crate::persistence;
 use crate::server::Server;
 use crate::session::Session;
 use crate::{daemon, listen, logging};
@@ -124,13 +125,6 @@ fn prepare(
     new: &Settings,
     changed: &[&'static Setting],
 ) -> Result<Option<listen::Listeners>, ConfigError> {
-    if new.appendonly && !old.appendonly {
-        // To answer OK would be to promise what is not kept.
-        return Err(ConfigError::refused(
-            "appendonly",
-            "this version keeps the data in memory only, it writes no log",
-        ));
-    }
     if new.maxclients > old.maxclients {
         let possible = daemon::adjust_open_files(new.maxclients);
         let possible = possible.map_err(|error| ConfigError::refused("maxclients", error.to_string()))?;
@@ -180,6 +174,9 @@ fn follow(server: &Arc<Server>, changed: &[&'static Setting]) {
         |setting: &&Setting| matches!(setting.name, "loglevel" | "log-format" | "log-timestamp-format");
     if changed.iter().copied().any(|setting| is_log(&setting)) {
         logging::configure(&settings);
+    }
+    if changed.iter().any(|setting| setting.name == "appendonly") {
+        persistence::turn_log(server);
     }
 }
 

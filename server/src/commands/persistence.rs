@@ -1,9 +1,10 @@
-//! Snapshots and the log: SAVE, BGSAVE, LASTSAVE.
+//! Snapshots and the log: SAVE, BGSAVE, BGREWRITEAOF, LASTSAVE.
 
 use super::{Flow, Handler};
 use crate::persistence;
 use crate::session::Session;
 use baton::held::Held;
+use baton::persist::log::RewriteError;
 use baton::snapshot::SnapshotError;
 use baton_engine::command::{Arity, Category, Command, Flag::*, Group};
 use baton_engine::error::CommandError;
@@ -32,6 +33,16 @@ pub const COMMANDS: &[Command] = &[
         ..Command::BASE
     },
     Command {
+        name: "BGREWRITEAOF",
+        arity: Arity::Exactly(1),
+        flags: &[NoAsyncLoading, Admin, NoScript],
+        group: Group::Server,
+        since: "1.0.0",
+        complexity: "O(1)",
+        summary: "Begins to rewrite the append-only log, as short as the data allow.",
+        ..Command::BASE
+    },
+    Command {
         name: "LASTSAVE",
         arity: Arity::Exactly(1),
         flags: &[Loading, Stale, Fast],
@@ -45,7 +56,8 @@ pub const COMMANDS: &[Command] = &[
     },
 ];
 
-pub const HANDLERS: &[(&str, Handler)] = &[("save", save), ("bgsave", bgsave), ("lastsave", lastsave)];
+pub const HANDLERS: &[(&str, Handler)] =
+    &[("save", save), ("bgsave", bgsave), ("bgrewriteaof", bgrewriteaof), ("lastsave", lastsave)];
 
 /// The snapshot is the one of BGSAVE; only whoever asked waits for it.
 fn save(session: &mut Session, _: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<Flow, CommandError> {
@@ -74,6 +86,19 @@ fn bgsave(session: &mut Session, args: &[&[u8]], _: Option<&mut Held<'_>>) -> Re
             Ok(Flow::Reply(Reply::Status("Background saving scheduled")))
         }
         Err(error) => Err(refusal(error)),
+    }
+}
+
+fn bgrewriteaof(session: &mut Session, _: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<Flow, CommandError> {
+    let server = &session.server;
+    let on = server.settings().appendonly;
+    match persistence::begin_rewrite(server, on) {
+        Ok(()) => Ok(Flow::Reply(Reply::Status("Background append only file rewriting started"))),
+        Err(RewriteError::Snapshot(SnapshotError::Busy)) => {
+            server.rewrites.scheduled.store(true, Ordering::Relaxed);
+            Ok(Flow::Reply(Reply::Status("Background append only file rewriting scheduled")))
+        }
+        Err(error) => Err(CommandError::owned(format!("ERR {error}"))),
     }
 }
 
