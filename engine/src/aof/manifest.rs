@@ -19,7 +19,9 @@
 //! Stricter than Redis, because a manifest is only ever written by a program: numbers are nothing but digits, a pair
 //! is not given twice, and no two lines name the same file (one of them could be history, and be removed).
 
+use crate::hash::Hasher;
 use crate::words;
+use hashbrown::HashSet;
 use std::borrow::Cow;
 use std::fmt;
 
@@ -118,7 +120,7 @@ impl Manifest {
         if text.is_empty() {
             return Err(ManifestError::new(1, "a line", b"nothing"));
         }
-        let mut manifest = Self::default();
+        let (mut manifest, mut names) = (Self::default(), HashSet::with_hasher(Hasher::default()));
         for (index, line) in text.split_inclusive(|&byte| byte == b'\n').enumerate() {
             let fail = |(expected, found): Unexpected| ManifestError::new(index + 1, expected, &found);
             if line.len() > LINE_MAX {
@@ -131,15 +133,15 @@ impl Manifest {
                 return Err(fail(("a line feed at the end of the line", line.to_vec())));
             };
             let (kind, file) = parse_line(line).map_err(fail)?;
+            if !names.insert(file.name.clone()) {
+                return Err(fail(("a file that no other line names", file.name)));
+            }
             manifest.add(kind, file).map_err(fail)?;
         }
         Ok(manifest)
     }
 
     fn add(&mut self, kind: Kind, file: File) -> Result<(), Unexpected> {
-        if self.all().any(|other| other.name == file.name) {
-            return Err(("a file that no other line names", file.name));
-        }
         match kind {
             Kind::Base if self.base.is_some() => {
                 return Err(("no more than one line of type b", file.name));
@@ -173,10 +175,6 @@ impl Manifest {
         let base = self.base.iter().map(|file| (Kind::Base, file));
         let history = self.history.iter().map(|file| (Kind::History, file));
         base.chain(history).chain(self.incrs.iter().map(|file| (Kind::Incr, file)))
-    }
-
-    fn all(&self) -> impl Iterator<Item = &File> {
-        self.with_kinds().map(|(_, file)| file)
     }
 
     /// The files to load, in order: the base, then the increments. Only the last of them may end in a torn write.

@@ -702,7 +702,7 @@ fn timestamp_before(file: &[u8], at: usize) -> Option<i64> {
 /// The first command from an offset on that is whole, and with which whole commands begin that go up to the end of the file, or up to
 /// where it is cut off.
 fn whole_command(file: &[u8], from: usize) -> Option<usize> {
-    let mut args = Vec::new();
+    let (mut args, zeros) = (Vec::new(), zeros_at_end(file));
     let mut next = from;
     for found in memchr::memmem::find_iter(file.get(from..)?, b"\r\n*") {
         let first = from + found + 2;
@@ -722,7 +722,7 @@ fn whole_command(file: &[u8], from: usize) -> Option<usize> {
                     Ok(line) => next += line.len(),
                     Err(flaw) => break matches!(flaw, Flaw::Cut(_)),
                 },
-                Some(_) => break zeros_at_end(file) <= next,
+                Some(_) => break zeros <= next,
             }
         };
         if cut && next > first {

@@ -143,9 +143,10 @@ fn check(
 ) -> (Summary, usize, Option<Stop>) {
     let mut progress = Progress::new(&path.display().to_string(), bytes.len());
     let mut summary = Summary::default();
-    let mut from = 0;
+    let (mut from, mut snapshot_second) = (0, None);
     if starts_with_snapshot(bytes) {
         let (contents, end) = snapshot::check(bytes, now_ms, &mut progress);
+        snapshot_second = contents.second();
         summary.snapshot = Some(contents);
         match end {
             Ok(end) => from = end,
@@ -153,6 +154,9 @@ fn check(
                 return (summary, broken.keep, Some(Stop::InSnapshot(format!("damaged: {}", broken.what))));
             }
         }
+    }
+    if let Some((late, _)) = snapshot_second.zip(request.to_timestamp).filter(|(at, to)| at > to) {
+        return (summary, 0, Some(Stop::TooLate(late)));
     }
     let mut reader = Reader::new(bytes, from);
     while let Some(unit) = reader.read() {

@@ -134,6 +134,11 @@ fn shown(key: &[u8]) -> String {
 }
 
 impl Contents {
+    /// The second when it was written, if it says so.
+    pub fn second(&self) -> Option<i64> {
+        self.aux.iter().find(|(key, _)| key == "ctime").and_then(|(_, value)| value.parse().ok())
+    }
+
     /// Number of keys.
     pub fn keys(&self) -> u64 {
         self.keys

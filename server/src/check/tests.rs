@@ -53,6 +53,7 @@ fn assert_lines(text: &str, parts: &[&str]) {
 fn snapshot_body() -> Vec<u8> {
     let mut file = write::header(Version::V10).to_vec();
     write::aux(&mut file, b"redis-ver", b"7.2.0");
+    write::aux(&mut file, b"ctime", b"98");
     write::select_db(&mut file, 0);
     file.extend(b"\x00\x03foo\x03bar");
     file.extend(b"\xfc\x10\x27\x00\x00\x00\x00\x00\x00\x01\x04list\x02\x01a\x01b");
@@ -96,7 +97,7 @@ fn a_whole_snapshot() {
         &text,
         &[
             "ok",
-            "dump.rdb: 66 bytes, format 10 of Redis",
+            "dump.rdb: 75 bytes, format 10 of Redis",
             "  redis-ver: 7.2.0",
             "  2 keys, 1 with an expiry, 1 of which is in the past",
             "  database 0: 2 keys",
@@ -115,7 +116,7 @@ fn a_damaged_snapshot_is_cut_behind_the_last_whole_key() {
     let whole = snapshot();
     let mut damaged = whole.clone();
     // The list says that it has more elements than there are bytes.
-    damaged[52] = 0x3f;
+    damaged[61] = 0x3f;
     folder.put("dump.rdb", &damaged);
     let text = folder.check("baton check rdb dump.rdb --fix");
     assert_lines(
@@ -131,7 +132,7 @@ fn a_damaged_snapshot_is_cut_behind_the_last_whole_key() {
 fn a_snapshot_with_another_checksum_keeps_all_keys() {
     let folder = Folder::new();
     let mut file = snapshot();
-    file[35] ^= 1;
+    file[43] ^= 1;
     folder.put("dump.rdb", &file);
     let text = folder.check("baton check rdb dump.rdb");
     assert_lines(&text, &["bad", "2 keys", "expected the checksum of all bytes before"]);
@@ -149,10 +150,10 @@ fn a_snapshot_with_another_checksum_keeps_all_keys() {
 #[test]
 fn a_cut_snapshot_names_its_end() {
     let folder = Folder::new();
-    folder.put("dump.rdb", &snapshot()[..50]);
+    folder.put("dump.rdb", &snapshot()[..58]);
     assert_lines(
         &folder.check("baton check rdb dump.rdb"),
-        &["bad", "cut off at offset 50, the end of the file"],
+        &["bad", "cut off at offset 58, the end of the file"],
     );
     folder.put("empty.rdb", b"");
     assert_lines(&folder.check("baton check rdb empty.rdb --fix"), &["bad", "there is nothing to save"]);
@@ -199,7 +200,7 @@ fn a_snapshot_in_front_of_commands() {
     assert_lines(&folder.check("baton check aof a.aof"), &["ok", "2 keys", "1 commands", "in order"]);
     assert_lines(&folder.check("baton check rdb a.aof"), &["ok", "bytes behind the end"]);
     let mut file = snapshot();
-    file[52] = 0x3f;
+    file[61] = 0x3f;
     folder.put("a.aof", &file);
     assert_lines(
         &folder.check("baton check aof a.aof --fix"),
@@ -309,6 +310,10 @@ fn a_log_is_cut_at_a_timestamp() {
     assert_lines(
         &folder.check("baton check aof a.1.incr.aof --to-timestamp 102"),
         &["ok", "nothing to cut off"],
+    );
+    assert_lines(
+        &folder.check("baton check aof . --to-timestamp 97"),
+        &["bad", "nothing was written before second 98"],
     );
     assert_lines(
         &folder.check("redis-check-aof --truncate-to-timestamp 99 a.1.incr.aof"),
