@@ -7,18 +7,18 @@
 //! | `text`         | `config_text`, `glob`, `numbers`: what reads text, against a plain second opinion    |
 //! | `commands`     | `engine_commands`: any commands, and their effects replayed give the same data       |
 //! | `split_table`  | `split_table`: the table of the key space against a map of the standard library      |
+//! | `rdb`          | `rdb_value`, `rdb_payload`, `rdb_file`: snapshots and DUMP, written again or in pieces |
 //! | `log`          | `aof_reader`, `aof_manifest`, `aof_annotation`: the append-only log, cut and damaged |
 //!
 //! `cargo test` runs every target on the files of `corpus/` and on seeded mutations of them; see the README for runs
 //! that are guided by coverage.
-//!
-//! Absent on purpose: targets for what does not exist yet, such as snapshots.
 #![deny(missing_docs)]
 
 pub mod commands;
 pub mod encodings;
 pub mod input;
 pub mod log;
+pub mod rdb;
 pub mod requests;
 pub mod split_table;
 pub mod text;
@@ -38,6 +38,9 @@ pub const TARGETS: &[Target] = &[
     ("intset", encodings::intset),
     ("listpack", encodings::listpack),
     ("numbers", text::numbers),
+    ("rdb_file", rdb::rdb_file),
+    ("rdb_payload", rdb::rdb_payload),
+    ("rdb_value", rdb::rdb_value),
     ("request_parser", requests::request_parser),
     ("split_table", split_table::split_table),
 ];

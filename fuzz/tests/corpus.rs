@@ -81,5 +81,5 @@ macro_rules! targets {
 }
 
 targets! {
-    aof_annotation aof_manifest aof_reader config_text engine_commands glob hyperloglog intset listpack numbers request_parser split_table
+    aof_annotation aof_manifest aof_reader config_text engine_commands glob hyperloglog intset listpack numbers rdb_file rdb_payload rdb_value request_parser split_table
 }
