@@ -98,6 +98,11 @@ impl Mailbox {
         self.full.load(Ordering::Acquire)
     }
 
+    /// How many posts wait.
+    pub fn len(&self) -> usize {
+        self.posts.lock().len()
+    }
+
     /// Bytes that wait to be written.
     pub fn bytes(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)
@@ -172,6 +177,8 @@ pub struct Client {
     /// What the buffers of requests and of replies take, which is more than what is in them.
     pub query_memory: AtomicUsize,
     pub output_memory: AtomicUsize,
+    /// The most bytes of replies that there were at once.
+    pub output_peak: AtomicUsize,
     pub bytes_in: AtomicU64,
     pub bytes_out: AtomicU64,
     pub commands: AtomicU64,
@@ -214,6 +221,7 @@ impl Client {
             output_bytes: AtomicUsize::new(0),
             query_memory: AtomicUsize::new(0),
             output_memory: AtomicUsize::new(0),
+            output_peak: AtomicUsize::new(0),
             bytes_in: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
             commands: AtomicU64::new(0),

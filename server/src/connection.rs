@@ -222,6 +222,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if self.output.is_empty() && !self.session.out.is_empty() {
             let next = Out::new(self.session.who.resp3);
             self.output = std::mem::replace(&mut self.session.out, next).into_bytes();
+            let peak = &self.session.client.output_peak;
+            if self.output.len() > peak.load(Ordering::Relaxed) {
+                peak.store(self.output.len(), Ordering::Relaxed);
+            }
         }
         if self.output.is_empty() {
             return Poll::Ready(Ok(()));

@@ -48,8 +48,16 @@ impl Transaction {
 #[derive(Debug, Default)]
 pub struct Watching {
     pub flag: Arc<WatchFlag>,
-    /// Database and key.
-    pub keys: Vec<(usize, Box<[u8]>)>,
+    pub keys: Vec<Watched>,
+}
+
+/// A key that a client watches.
+#[derive(Debug)]
+pub struct Watched {
+    pub db: usize,
+    pub key: Box<[u8]>,
+    /// It was there, and its time was not over.
+    pub was_there: bool,
 }
 
 /// Names a client has subscribed to.
@@ -484,7 +492,7 @@ impl Session {
         self.client.watching.store(0, Ordering::Relaxed);
         *self.client.watch_flag.lock() = None;
         let end = |held: &mut Held<'_>| {
-            for (db, key) in &watching.keys {
+            for Watched { db, key, .. } in &watching.keys {
                 held.with_keyspace(*db, |keyspace| keyspace.unwatch(key, &watching.flag));
             }
         };
@@ -492,7 +500,8 @@ impl Session {
             Some(held) => end(held),
             None => {
                 let node = self.server.node.clone();
-                let mut held = node.hold(|node| node.owners(watching.keys.iter().map(|(_, key)| &**key)));
+                let mut held =
+                    node.hold(|node| node.owners(watching.keys.iter().map(|watched| &*watched.key)));
                 end(&mut held);
             }
         }

@@ -607,14 +607,18 @@ fn describe(session: &Session, client: &Client, args: &[&[u8]], out: &mut Vec<u8
     };
     let argv: usize = if is_me { args.iter().map(|arg| arg.len()).sum() } else { 0 };
     let (query, queued) = (client.query_bytes.load(Relaxed), client.queued_bytes.load(Relaxed));
-    let unread = client.output_bytes.load(Relaxed) + client.mailbox.bytes();
+    let free = client.query_memory.load(Relaxed).saturating_sub(query);
+    // Replies lie in one buffer, which an idle connection gives back; what others have sent lies in the mailbox.
+    let (replies, posts) = (client.output_bytes.load(Relaxed), client.mailbox.len());
+    let (room, peak) = (client.output_memory.load(Relaxed), client.output_peak.load(Relaxed));
+    let unread = replies + client.mailbox.bytes();
     let total = size_of::<Client>() + query + queued + argv + unread;
     // Writing to memory cannot fail.
     let _ = writeln!(
         out,
         "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} multi={} watch={} \
-         qbuf={query} qbuf-free=0 argv-mem={argv} multi-mem={queued} rbs=0 rbp=0 obl=0 oll=0 omem={unread} \
-         tot-mem={total} events={} cmd={command} user={} redir=-1 resp={} lib-name={} lib-ver={} tot-net-in={} \
+         qbuf={query} qbuf-free={free} argv-mem={argv} multi-mem={queued} rbs={room} rbp={peak} obl={replies} oll={posts} \
+         omem={unread} tot-mem={total} events={} cmd={command} user={} redir=-1 resp={} lib-name={} lib-ver={} tot-net-in={} \
          tot-net-out={} tot-cmds={}",
         client.id,
         client.address(),

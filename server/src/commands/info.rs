@@ -13,7 +13,8 @@ use baton::held::Held;
 use baton::pubsub::Kind;
 use baton_engine::command::{Arity, Category, Command, Flag::*, Group};
 use baton_engine::error::CommandError;
-use baton_engine::keyspace::{Counts, Stats};
+use baton_engine::keyspace::entry::Entry;
+use baton_engine::keyspace::{Counts, Shard, Stats};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::OnceLock;
@@ -80,6 +81,8 @@ struct Facts<'a> {
     books: Vec<Book>,
     /// Per core: keys of each database.
     counts: Vec<Vec<Counts>>,
+    /// Of each database, a sample of the times that its keys have left.
+    times_left: Vec<TimesLeft>,
     watched_keys: usize,
     blocking_keys: usize,
     stored_slots: usize,
@@ -130,6 +133,7 @@ fn collect<'a>(session: &'a Session, held: Option<&mut Held<'_>>, settings: &'a 
         stats: Stats::default(),
         books: server.cores.iter().map(|core| core.book.lock().clone()).collect(),
         counts: Vec::new(),
+        times_left: vec![TimesLeft::default(); settings.databases as usize],
         watched_keys: 0,
         blocking_keys: 0,
         garbage: 0,
@@ -148,6 +152,9 @@ fn collect<'a>(session: &'a Session, held: Option<&mut Held<'_>>, settings: &'a 
             sum.evicted += shard.stats.evicted;
             sum.dirty += shard.stats.dirty;
             facts.counts.push((0..shard.databases()).map(|db| shard.counts(db)).collect());
+            for (db, times_left) in facts.times_left.iter_mut().enumerate() {
+                times_left.sample(shard, db, facts.now_ms);
+            }
             facts.garbage += shard.garbage.len();
             facts.stored_slots += shard.stored_slots();
             facts.damaged_slots += shard.damaged_slots().count();
@@ -158,6 +165,47 @@ fn collect<'a>(session: &'a Session, held: Option<&mut Held<'_>>, settings: &'a 
         }
     });
     facts
+}
+
+/// How long keys that expire have left, of a sample.
+#[derive(Clone, Copy, Default)]
+struct TimesLeft {
+    sum_ms: u64,
+    keys: u64,
+}
+
+impl TimesLeft {
+    /// Keys of a core's share of a database that are enough.
+    const KEYS_MAX: u64 = 256;
+    /// Entries that are looked at for them.
+    const ENTRIES_MAX: usize = 4_096;
+    /// Entries of one slot.
+    const OF_SLOT_MAX: usize = 64;
+
+    /// Looks at the first keys that expire. Which slot a key is in has nothing to do with its time.
+    fn sample(&mut self, shard: &Shard, db: usize, now_ms: i64) {
+        if shard.counts(db).expires == 0 {
+            return;
+        }
+        let physical = shard.physical(db);
+        let of_slots = shard.owned_slots().filter_map(|slot| shard.slot(slot)?.db(physical));
+        let entries =
+            of_slots.filter(|db| db.expires > 0).flat_map(|db| db.table.iter().take(Self::OF_SLOT_MAX));
+        let enough = self.keys + Self::KEYS_MAX;
+        for expiry in entries.take(Self::ENTRIES_MAX).filter_map(Entry::expiry) {
+            if expiry > now_ms {
+                self.sum_ms = self.sum_ms.saturating_add(expiry.saturating_sub(now_ms) as u64);
+                self.keys += 1;
+            }
+            if self.keys >= enough {
+                break;
+            }
+        }
+    }
+
+    fn average_ms(self) -> u64 {
+        self.sum_ms.checked_div(self.keys).unwrap_or(0)
+    }
 }
 
 /// Writes `name:value` lines.
@@ -576,7 +624,8 @@ fn keyspace(facts: &Facts<'_>, out: &mut String) {
         let keys = of_db(|counts| counts.keys);
         if keys > 0 {
             let (expires, with_fields) = (of_db(|counts| counts.expires), of_db(|counts| counts.with_fields));
-            let _ = write!(out, "db{db}:keys={keys},expires={expires},avg_ttl=0");
+            let average_ms = facts.times_left.get(db).map_or(0, |times_left| times_left.average_ms());
+            let _ = write!(out, "db{db}:keys={keys},expires={expires},avg_ttl={average_ms}");
             let _ = write!(out, ",keys_with_volatile_items={with_fields}\r\n");
         }
     }

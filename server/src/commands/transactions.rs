@@ -5,7 +5,7 @@
 
 use super::{Flow, Handler, OK, WRITTEN};
 use crate::server::Server;
-use crate::session::{After, Session, Transaction, Watching};
+use crate::session::{After, Session, Transaction, Watched, Watching};
 use baton::held::Held;
 use baton::node::Cores;
 use baton_engine::command::{Arity, Category, Command, Flag::*, Group, KeyFlag::Ro, keys};
@@ -102,17 +102,17 @@ fn watch(session: &mut Session, args: &[&[u8]], _: Option<&mut Held<'_>>) -> Res
     let node = session.server.node.clone();
     let mut held = node.hold(|node| node.owners(keys.iter().copied()));
     for key in keys {
-        if watching.keys.iter().any(|(other_db, other)| *other_db == db && **other == **key) {
+        if watching.keys.iter().any(|watched| watched.db == db && *watched.key == **key) {
             continue;
         }
-        held.with_keyspace(db, |keyspace| {
+        let was_there = held.with_keyspace(db, |keyspace| {
             keyspace.build_slot(Slot::of(key))?;
             // A key whose time was over before is absent: its removal is no change.
-            keyspace.exists(key);
+            let was_there = keyspace.exists(key);
             keyspace.watch(key, &watching.flag);
-            Ok::<(), CommandError>(())
+            Ok::<_, CommandError>(was_there)
         })?;
-        watching.keys.push((db, Box::from(*key)));
+        watching.keys.push(Watched { db, key: Box::from(*key), was_there });
     }
     held.finish();
     session.client.watching.store(watching.keys.len(), Ordering::Relaxed);
@@ -159,18 +159,18 @@ fn exec(session: &mut Session, _: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<
 
 /// Whether a watched key has changed; one whose time is over by now has.
 fn is_void(watching: &Watching, held: &mut Held<'_>) -> bool {
-    for (db, key) in &watching.keys {
-        // Looking at it removes it if its time is over, which counts as a change.
-        held.with_keyspace(*db, |keyspace| keyspace.exists(key));
-    }
-    watching.flag.is_touched()
+    let is_over = |watched: &Watched| {
+        // One that was absent still is, even if SWAPDB has put another there whose time is over.
+        watched.was_there && held.with_keyspace(watched.db, |keyspace| keyspace.peek(&watched.key).is_none())
+    };
+    watching.flag.is_touched() || watching.keys.iter().any(is_over)
 }
 
 /// The cores of all keys that EXEC will touch; all there are if a command may touch any.
 fn cores_needed(server: &Server, transaction: &Transaction, watching: Option<&Watching>) -> Cores {
     let node = &server.node;
     let watched = watching.map_or(&[][..], |watching| &watching.keys);
-    let mut cores = node.owners(watched.iter().map(|(_, key)| &**key));
+    let mut cores = node.owners(watched.iter().map(|watched| &*watched.key));
     for (id, args) in &transaction.queue {
         let command = node.registry.get(*id);
         let has_no_data = matches!(command.command.group, Group::Connection | Group::PubSub);

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::choices::not_one_of;
 use super::field::{Field, Kind, Moment, Reason, Text, WRONG_NUMBER, line, only};
 use super::text;
+use baton_engine::keyspace::notify;
 
 /// `bind`: the addresses to listen on. A leading `-` marks one that may be unavailable.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -233,76 +234,20 @@ impl Field for OomScores {
     }
 }
 
-/// `notify-keyspace-events`: which events are published, as a set of flags.
+/// `notify-keyspace-events`: which events are published, as the bits of the engine's classes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KeyspaceEvents(pub u32);
 
-impl KeyspaceEvents {
-    pub const KEYSPACE: Self = Self(1 << 0);
-    pub const KEYEVENT: Self = Self(1 << 1);
-    pub const GENERIC: Self = Self(1 << 2);
-    pub const STRING: Self = Self(1 << 3);
-    pub const LIST: Self = Self(1 << 4);
-    pub const SET: Self = Self(1 << 5);
-    pub const HASH: Self = Self(1 << 6);
-    pub const ZSET: Self = Self(1 << 7);
-    pub const EXPIRED: Self = Self(1 << 8);
-    pub const EVICTED: Self = Self(1 << 9);
-    pub const STREAM: Self = Self(1 << 10);
-    pub const KEY_MISS: Self = Self(1 << 11);
-    pub const MODULE: Self = Self(1 << 13);
-    pub const NEW: Self = Self(1 << 14);
-
-    /// What `A` stands for: all but key misses and new keys.
-    pub const ALL: Self = Self(0b111_1111_1100 | Self::MODULE.0);
-
-    /// The letters, in the order in which they are shown.
-    const LETTERS: [(u8, Self); 14] = [
-        (b'g', Self::GENERIC),
-        (b'$', Self::STRING),
-        (b'l', Self::LIST),
-        (b's', Self::SET),
-        (b'h', Self::HASH),
-        (b'z', Self::ZSET),
-        (b'x', Self::EXPIRED),
-        (b'e', Self::EVICTED),
-        (b't', Self::STREAM),
-        (b'd', Self::MODULE),
-        (b'n', Self::NEW),
-        (b'K', Self::KEYSPACE),
-        (b'E', Self::KEYEVENT),
-        (b'm', Self::KEY_MISS),
-    ];
-
-    /// Whether all of `flags` are in the set.
-    pub const fn has(self, flags: Self) -> bool {
-        self.0 & flags.0 == flags.0
-    }
-}
-
 impl Field for KeyspaceEvents {
     fn parse(&mut self, args: &[&[u8]], _: Kind, _: Moment) -> Result<(), Reason> {
-        let mut flags = 0;
-        for letter in only(args)? {
-            flags |= match Self::LETTERS.iter().find(|(known, _)| known == letter) {
-                Some((_, flag)) => flag.0,
-                None if *letter == b'A' => Self::ALL.0,
-                None => return Err("Invalid event class character. Use 'Ag$lshzxeKEtmdn'.".into()),
-            };
-        }
-        self.0 = flags;
+        self.0 = notify::parse_flags(only(args)?)
+            .ok_or("Invalid event class character. Use 'Ag$lshzxeKEtmdn'.")?;
         Ok(())
     }
 
     /// Unlike Redis, `n` is shown beside `A`: it isn't part of it, and a rewrite must not lose it.
     fn show(&self, _: Kind) -> Vec<u8> {
-        let all = self.has(Self::ALL);
-        let mut out = if all { vec![b'A'] } else { Vec::new() };
-        let hidden = if all { Self::ALL } else { Self(0) };
-        out.extend(
-            Self::LETTERS.iter().filter(|(_, flag)| self.has(*flag) && !hidden.has(*flag)).map(|(l, _)| l),
-        );
-        out
+        notify::format_flags(self.0).into_bytes()
     }
 
     fn lines(&self, name: &str, kind: Kind) -> Vec<Vec<u8>> {

@@ -245,9 +245,9 @@ settings! {
         databases: u32 = 16, "databases", Int(1, I32_MAX), start;
         /// Show the logo even when the log isn't a terminal.
         always_show_logo: bool = false, "always-show-logo", YesNo, start;
-        /// Give the process a title.
+        /// Give the process a title. Ours keeps its command line: writing over it takes raw memory.
         set_proc_title: bool = true, "set-proc-title", YesNo, start inert;
-        /// The title of the process.
+        /// The title of the process, were it given one.
         proc_title_template: Text = text("{title} {listen-addr} {server-mode}"), "proc-title-template", Checked(proc_title_template), live inert;
         /// The locale that orders strings for `SORT ... ALPHA`.
         locale_collate: Text = text(""), "locale-collate", TEXT, live;

@@ -251,3 +251,32 @@ fn hello_agrees_on_a_protocol() {
     let spaced = client.call(&["CLIENT", "SETNAME", "a b"]);
     assert_eq!(spaced.text(), "ERR Client names cannot contain spaces, newlines or special characters.");
 }
+
+#[test]
+fn what_lies_in_buffers_is_shown() {
+    let mut server = server();
+    let (mut one, mut two) = (server.client(), server.client());
+    let number = id(&mut one);
+    check(&mut one, "ECHO 0123456789", "\"0123456789\"");
+    let peak: usize = seen(&mut two, number, "rbp").parse().unwrap();
+    assert!(peak >= "$10\r\n0123456789\r\n".len(), "{peak}");
+    // The rest of a request waits in a buffer; between requests there is none.
+    one.write_raw(b"*2\r\n$4\r\nECHO\r\n$10\r\n01234").unwrap();
+    wait_until(|| seen(&mut two, number, "qbuf") == "24");
+    one.write_raw(b"56789\r\n").unwrap();
+    assert_eq!(one.receive().unwrap().text(), "0123456789");
+    for name in ["qbuf", "qbuf-free", "rbs", "obl", "oll"] {
+        wait_until(|| seen(&mut two, number, name) == "0");
+    }
+}
+
+#[test]
+fn the_average_time_that_keys_have_left_is_estimated() {
+    let mut server = server();
+    let mut client = server.client();
+    check(&mut client, "SET a 1; SET b 1 EX 100; SET c 1 EX 200", "+OK +OK +OK");
+    let line = client.run("INFO keyspace").text();
+    let average: u64 =
+        line.split(',').find_map(|field| field.strip_prefix("avg_ttl=")?.parse().ok()).unwrap();
+    assert!((140_000..=150_000).contains(&average), "{line}");
+}

@@ -132,6 +132,16 @@ fn a_watched_key_whose_time_ends_voids_the_transaction() {
 }
 
 #[test]
+fn a_watched_key_that_was_absent_is_not_changed_by_one_whose_time_is_over() {
+    let mut server = server();
+    let mut client = server.client();
+    check(&mut client, "DEBUG SET-ACTIVE-EXPIRE 0; SET k v PX 1; SELECT 1", "+OK +OK +OK");
+    std::thread::sleep(std::time::Duration::from_millis(3));
+    check(&mut client, "WATCH k; SWAPDB 0 1; MULTI; PING; EXEC", "+OK +OK +OK +QUEUED [+PONG]");
+    check(&mut client, "WATCH k; SET k new; MULTI; PING; EXEC", "+OK +OK +OK +QUEUED *-1");
+}
+
+#[test]
 fn nothing_waits_inside_a_transaction() {
     let mut server = server();
     let mut client = server.client();
