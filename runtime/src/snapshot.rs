@@ -30,6 +30,8 @@ const STEP_BYTES: usize = 32 * 1024;
 const QUEUED_MAX: usize = 8 << 20;
 /// Collected before it is written.
 const WRITE_BYTES: usize = 1 << 20;
+/// Nothing has come from the cores for so long: the snapshot's thread encodes too.
+const ALONE_AFTER: Duration = Duration::from_millis(20);
 /// Written before it is synced, so that the sync at the end finds little to do.
 const SYNC_BYTES: u64 = 16 << 20;
 
@@ -418,6 +420,7 @@ impl Node {
 
     /// What comes next from the cores; `None` when everything has come.
     fn next_message(self: &Arc<Self>, run: &Run, outlet: &mpsc::Receiver<Message>) -> Option<Message> {
+        let mut alone = self.snapshots.wake.0.get().is_none();
         loop {
             if let Ok(message) = outlet.try_recv() {
                 return Some(message);
@@ -426,12 +429,13 @@ impl Node {
                 // Between the look into the queue and the look at the counter the last may have come.
                 return outlet.try_recv().ok();
             }
-            if self.snapshots.wake.0.get().is_some()
-                && let Ok(message) = outlet.recv_timeout(Duration::from_millis(100))
-            {
-                return Some(message);
+            if !alone {
+                match outlet.recv_timeout(ALONE_AFTER) {
+                    Ok(message) => return Some(message),
+                    // Nobody else does it: no event loops, or they stand still, or have ended.
+                    Err(_) => alone = true,
+                }
             }
-            // Nobody else does it: no event loops, or they have ended.
             for core in 0..self.cores() {
                 if let Next::Pause(time) = self.snapshot_step(core)
                     && time < Duration::from_millis(5)

@@ -319,10 +319,12 @@ async fn save_along(server: Arc<Server>, core: usize) {
 
 /// Builds the slots that are still in a file, a few between one turn of the event loop and the next.
 async fn build_along(server: Arc<Server>, core: usize) {
-    server.loaded.notified().await;
-    server.loaded.notify_one();
-    while server.node.build_step(core) {
-        tokio::task::yield_now().await;
+    let mut loads = server.loads.subscribe();
+    loads.mark_changed();
+    while loads.changed().await.is_ok() {
+        while server.node.build_step(core) {
+            tokio::task::yield_now().await;
+        }
     }
 }
 

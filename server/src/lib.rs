@@ -11,7 +11,7 @@
 //! | `client`      | what everybody may know of a client; its mailbox                         |
 //! | `server`      | what all cores share                                                     |
 //! | `figures`     | what is counted, and how fast it grows                                   |
-//! | `persistence` | when snapshots are written                                               |
+//! | `persistence/` | when snapshots are written and the log is rewritten; the start          |
 //! | `listen`      | listening sockets                                                        |
 //! | `commands/`   | the commands of the node itself                                          |
 //! | `config/`     | the settings table and everything derived from it                        |

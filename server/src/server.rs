@@ -91,8 +91,8 @@ pub struct Server {
     pub is_ending: AtomicBool,
     /// The data are being loaded: only commands that do not need them are served.
     pub is_loading: AtomicBool,
-    /// Told once that is over.
-    pub loaded: Notify,
+    /// Counts how often that was done.
+    pub loads: watch::Sender<u64>,
     /// How far that is.
     pub load: Progress,
     /// DEBUG SLEEP: held while the node sleeps.

@@ -273,7 +273,7 @@ fn make_server(
         saving: (0..cores).map(|_| Notify::new()).collect(),
         is_ending: AtomicBool::new(false),
         is_loading: AtomicBool::new(true),
-        loaded: Notify::new(),
+        loads: watch::Sender::new(0),
         load: Progress::default(),
         asleep: Mutex::default(),
         is_asleep: AtomicBool::new(false),

@@ -71,10 +71,10 @@ pub(super) fn on_all_cores<W: Send, E: Send, R>(
                 result
             }));
         }
-        let read = read(&mut feed).map(|result| {
+        let read = read(&mut feed);
+        if read.is_ok() {
             feed.wait();
-            result
-        });
+        }
         drop(feed);
         let mut failed = None;
         for thread in threads {

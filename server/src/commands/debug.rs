@@ -3,10 +3,12 @@
 use super::{Flow, Handler, OK, WRITTEN, apply_settings};
 use crate::log;
 use crate::logging::Level;
+use crate::persistence::{self, Reload};
 use crate::session::Session;
 use baton::held::Held;
 use baton_engine::error::CommandError;
 use baton_engine::number::{parse_f64, parse_i64};
+use baton_engine::reply::Reply;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -15,11 +17,11 @@ pub const HANDLERS: &[(&str, Handler)] = &[
     ("debug|dict-resizing", accept),
     ("debug|error", error),
     ("debug|help", help),
-    ("debug|loadaof", unsaved),
+    ("debug|loadaof", load_log),
     ("debug|log", write_to_log),
     ("debug|pause-cron", pause_cron),
     ("debug|quicklist-packed-threshold", packed_threshold),
-    ("debug|reload", unsaved),
+    ("debug|reload", reload),
     ("debug|replicate", no_replicas),
     ("debug|replybuffer", accept),
     ("debug|set-active-expire", set_active_expire),
@@ -34,8 +36,32 @@ fn accept(_: &mut Session, _: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<Flow
     OK
 }
 
-fn unsaved(_: &mut Session, _: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<Flow, CommandError> {
-    Err(CommandError::text("ERR This build can neither save nor load a data set"))
+/// DEBUG RELOAD: MERGE and NOFLUSH would need a data set to load into another, which no tool asks for.
+fn reload(session: &mut Session, args: &[&[u8]], held: Option<&mut Held<'_>>) -> Result<Flow, CommandError> {
+    let mut from = Reload::Saved;
+    for arg in &args[2..] {
+        if arg.eq_ignore_ascii_case(b"NOSAVE") {
+            from = Reload::Snapshot;
+        } else {
+            return Err(CommandError::text("ERR DEBUG RELOAD only supports the NOSAVE option here."));
+        }
+    }
+    load(session, from, held)
+}
+
+fn load_log(session: &mut Session, _: &[&[u8]], held: Option<&mut Held<'_>>) -> Result<Flow, CommandError> {
+    if !session.server.node.journal().has_file() {
+        return Err(CommandError::text("ERR There is no log: appendonly is off"));
+    }
+    load(session, Reload::Log, held)
+}
+
+fn load(session: &Session, from: Reload, held: Option<&mut Held<'_>>) -> Result<Flow, CommandError> {
+    if held.is_some() {
+        return Err(CommandError::text("ERR Not inside of a transaction: it would see two data sets"));
+    }
+    persistence::reload(&session.server, from, session.client.clone(), session.who.resp3)?;
+    Ok(Flow::Wait { until_ms: None, reply: Reply::Ok })
 }
 
 fn no_replicas(_: &mut Session, _: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<Flow, CommandError> {
@@ -155,6 +181,10 @@ fn help(session: &mut Session, _: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<
             "    Describe the nodes of a list.",
             "QUICKLIST-PACKED-THRESHOLD <size>",
             "    Give list elements from this size on a node of their own; 0 restores the default.",
+            "LOADAOF",
+            "    Write the log out and load it again.",
+            "RELOAD [NOSAVE]",
+            "    Save all data and load it again.",
             "REPLYBUFFER (PEAK-RESET-TIME|RESIZING) <value>",
             "    Accepted without effect: reply buffers are lent by the core.",
             "SET-ACTIVE-EXPIRE <0|1>",

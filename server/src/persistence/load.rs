@@ -1,0 +1,168 @@
+//! What is on disk, into the node: at the start, and when DEBUG RELOAD asks for it.
+
+use super::{begin_rewrite, log_dir, snapshot_path};
+use crate::client::{Client, Post};
+use crate::config::Settings;
+use crate::log;
+use crate::logging::Level;
+use crate::server::Server;
+use baton::persist::log_dir::LogDir;
+use baton::persist::open::{OpenOptions, Opened, Source};
+use baton_engine::aof::read::Position;
+use baton_engine::error::CommandError;
+use baton_engine::reply::{Out, Reply};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+
+/// Opens what is on disk, before anything else is served.
+///
+/// # Errors
+/// It cannot be opened: the node must not start.
+pub fn open(server: &Arc<Server>) -> Result<(), String> {
+    let settings = server.settings();
+    let options = options(&settings);
+    let start = Instant::now();
+    let opened = baton::persist::open::open(&server.node, &options, &server.load)
+        .map_err(|error| error.to_string())?;
+    tell(&opened, start.elapsed());
+    // What was loaded is on disk already.
+    server.snapshots.saved_changes.store(server.changes(), Ordering::Relaxed);
+    if settings.appendonly {
+        begin_log(server, opened.log)?;
+    }
+    server.is_loading.store(false, Ordering::Release);
+    server.loads.send_modify(|count| *count += 1);
+    Ok(())
+}
+
+/// Goes on with the log, or begins one with what has been loaded: nobody is served before it is there.
+fn begin_log(server: &Arc<Server>, log: Option<(LogDir, Position)>) -> Result<(), String> {
+    if let Some((dir, position)) = log {
+        return server.node.resume_log(dir, position).map_err(|error| error.to_string());
+    }
+    let mut ended = server.node.snapshots.watch();
+    ended.mark_unchanged();
+    begin_rewrite(server, true).map_err(|error| error.to_string())?;
+    wait(&mut ended)?;
+    if server.rewrites.last_ok.load(Ordering::Relaxed) {
+        return Ok(());
+    }
+    Err("The append only file cannot be begun: see above".to_owned())
+}
+
+/// Waits for the end of a snapshot, on a thread that may wait.
+fn wait(ended: &mut watch::Receiver<u64>) -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(|error| error.to_string())?;
+    // The sender lives in the node.
+    drop(runtime.block_on(ended.changed()));
+    Ok(())
+}
+
+fn options(settings: &Settings) -> OpenOptions {
+    OpenOptions {
+        snapshot: snapshot_path(settings),
+        log_dir: log_dir(settings),
+        log_name: settings.appendfilename.to_vec(),
+        appendonly: settings.appendonly,
+        load_truncated: settings.aof_load_truncated,
+        verify: settings.rdbchecksum,
+    }
+}
+
+fn tell(opened: &Opened, took: Duration) {
+    for note in &opened.notes {
+        log!(Level::Notice, "{note}");
+    }
+    let seconds = took.as_secs_f64();
+    match opened.source {
+        Source::Nothing => {}
+        Source::Snapshot => log!(Level::Notice, "DB loaded from disk: {seconds:.3} seconds"),
+        Source::Log => log!(Level::Notice, "DB loaded from append only file: {seconds:.3} seconds"),
+    }
+}
+
+/// From what DEBUG has the data loaded anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reload {
+    /// A snapshot, which is written first.
+    Saved,
+    /// The snapshot that is there.
+    Snapshot,
+    /// The log.
+    Log,
+}
+
+/// Replaces all data by what is on disk, and answers the client when that is done. Meanwhile the node stands still.
+///
+/// # Errors
+/// No thread can be had.
+pub fn reload(
+    server: &Arc<Server>,
+    from: Reload,
+    client: Arc<Client>,
+    resp3: bool,
+) -> Result<(), CommandError> {
+    let own = server.clone();
+    let work = move || {
+        let result = {
+            let _asleep = own.asleep.lock();
+            own.is_asleep.store(true, Ordering::Relaxed);
+            let result = save_first(&own, from).and_then(|()| {
+                // Neither expiry nor eviction may work on half of the data.
+                own.is_loading.store(true, Ordering::Release);
+                let result = reload_now(&own, from);
+                own.is_loading.store(false, Ordering::Release);
+                result
+            });
+            own.is_asleep.store(false, Ordering::Relaxed);
+            result
+        };
+        let mut out = Out::new(resp3);
+        match result {
+            Ok(()) => out.reply(&Reply::Ok),
+            Err(why) => {
+                log!(Level::Warning, "DEBUG RELOAD: {why}");
+                out.error(&CommandError::text("ERR Error trying to load the RDB dump, check server logs."));
+            }
+        }
+        client.mailbox.put(Post::Answer(out.into_bytes()));
+    };
+    let started = std::thread::Builder::new().name("reload".to_owned()).spawn(work);
+    started.map(drop).map_err(|error| CommandError::owned(format!("ERR no thread: {error}")))
+}
+
+/// Writes what is to be loaded.
+fn save_first(server: &Arc<Server>, from: Reload) -> Result<(), String> {
+    if from == Reload::Saved {
+        let mut ended = server.node.snapshots.watch();
+        ended.mark_unchanged();
+        super::begin(server).map_err(|error| error.to_string())?;
+        wait(&mut ended)?;
+        if !server.snapshots.last_ok.load(Ordering::Relaxed) {
+            return Err("the snapshot could not be written".to_owned());
+        }
+    }
+    if from == Reload::Log {
+        server.node.journal().write_and_sync()?;
+    }
+    Ok(())
+}
+
+fn reload_now(server: &Arc<Server>, from: Reload) -> Result<(), String> {
+    let settings = server.settings();
+    let databases = settings.databases as usize;
+    let mut held = server.node.hold_all();
+    held.with_keyspace(0, |keyspace| keyspace.flush(0..databases, false));
+    // What is loaded is in the log already.
+    held.states().for_each(|state| state.shard.effects.set_listening(false));
+    drop(held);
+    let options = OpenOptions { appendonly: from == Reload::Log, ..options(&settings) };
+    let start = Instant::now();
+    let opened = baton::persist::open::open(&server.node, &options, &server.load);
+    server.node.hold_all().listen_if_wanted();
+    tell(&opened.map_err(|error| error.to_string())?, start.elapsed());
+    server.loads.send_modify(|count| *count += 1);
+    Ok(())
+}
