@@ -27,6 +27,18 @@ trait Slot: Copy + Default {
     fn position(self) -> usize;
 }
 
+impl Slot for u8 {
+    #[inline]
+    fn of(position: usize) -> Self {
+        position as u8
+    }
+
+    #[inline]
+    fn position(self) -> usize {
+        usize::from(self)
+    }
+}
+
 impl Slot for u16 {
     #[inline]
     fn of(position: usize) -> Self {
@@ -56,8 +68,9 @@ pub(super) fn compress(input: &[u8], out: &mut [u8]) -> Option<usize> {
     // A small table is quickly cleared, a large one finds more.
     match input.len() {
         0 => None,
-        1..=512 => Packer::new(input, out).run(&mut [0u16; 1 << 10]),
-        513..=0xffff => Packer::new(input, out).run(&mut [0u16; 1 << 13]),
+        1..=0xff => Packer::new(input, out).run(&mut [0u8; 1 << 9]),
+        0x100..=0x200 => Packer::new(input, out).run(&mut [0u16; 1 << 10]),
+        0x201..=0xffff => Packer::new(input, out).run(&mut [0u16; 1 << 13]),
         // A position that does not fit 32 bits is cut, and then found to hold something else.
         _ => Packer::new(input, out).run::<u32, { 1 << 16 }>(Box::new([0; 1 << 16]).as_mut()),
     }

@@ -89,7 +89,7 @@ impl Hash {
         if !pack.len().is_multiple_of(2) {
             return Err(Corrupt { offset: pack.bytes_len(), expected: "a value for every field" });
         }
-        distinct(pack.iter().step_by(2), hasher)?;
+        distinct(pack.iter().step_by(2), pack.len() / 2, hasher)?;
         let over = pack.len() / 2 > limits.listpack_entries;
         let mut hash = Self { repr: Repr::Pack(pack) };
         if over {

@@ -133,7 +133,7 @@ impl Set {
     /// # Errors
     /// [`Corrupt`] if a member is there twice.
     pub fn from_listpack(pack: Listpack, limits: &SetLimits, hasher: &Hasher) -> Result<Self, Corrupt> {
-        distinct(pack.iter(), hasher)?;
+        distinct(pack.iter(), pack.len(), hasher)?;
         let over = pack.len() > limits.listpack_entries;
         let mut set = Self { repr: Repr::Pack(pack) };
         if over {

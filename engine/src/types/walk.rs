@@ -69,12 +69,13 @@ impl Selection {
     }
 }
 
-/// Refuses a listpack with the same text twice among `entries`.
+/// Refuses a listpack with the same text twice among `entries`, which are about `len`.
 pub(crate) fn distinct<'a>(
     entries: impl Iterator<Item = LpEntry<'a>>,
+    len: usize,
     hasher: &Hasher,
 ) -> Result<(), Corrupt> {
-    let mut seen: HashTable<LpEntry<'a>> = HashTable::new();
+    let mut seen: HashTable<LpEntry<'a>> = HashTable::with_capacity(len);
     let hash = |entry: &LpEntry<'_>| hasher.hash(entry.as_slice(&mut IntText::default()));
     for (nth, entry) in entries.enumerate() {
         let place = seen.entry(hash(&entry), |other| other.same_bytes(&entry), hash);

@@ -208,7 +208,7 @@ impl ZSet {
     /// # Errors
     /// [`Corrupt`] if members and scores do not pair up, a score is no number, or a member is there twice.
     pub fn from_listpack(listpack: Listpack, limits: &ZSetLimits, hasher: &Hasher) -> Result<Self, Corrupt> {
-        let checked = compact::check(&listpack)?;
+        let checked = compact::check(&listpack, hasher)?;
         if checked.in_order
             && checked.len <= limits.listpack_entries
             && checked.longest <= limits.listpack_value
@@ -441,7 +441,8 @@ impl ZSet {
     pub fn assert_invariants(&self) {
         match &self.repr {
             Repr::Compact(listpack) => {
-                let checked = compact::check(listpack).expect("a compact set is well formed");
+                let checked =
+                    compact::check(listpack, &Hasher::default()).expect("a compact set is well formed");
                 assert!(checked.in_order, "a compact set is in order");
             }
             Repr::Ranked(ranked) => ranked.assert_invariants(),

@@ -4,10 +4,11 @@
 //! The negative zero is a whole number too and comes back as 0, here as in Redis.
 
 use super::{Inserted, ZEntry, ZSetLimits};
+use crate::hash::Hasher;
 use crate::number::{format_f64, parse_f64};
 use crate::types::listpack::{Listpack, LpEntry, LpIter, Pos};
+use crate::types::walk::distinct;
 use std::cmp::Ordering;
-use std::collections::BTreeSet;
 
 /// Whole scores up to here are stored as integers; the bound is Redis's.
 const INTEGER_MAX: f64 = (1u64 << 62) as f64;
@@ -37,25 +38,21 @@ pub(super) struct Checked {
 }
 
 /// Looks at every entry of a listpack which may come from outside.
-pub(super) fn check(listpack: &Listpack) -> Result<Checked, Corrupt> {
+pub(super) fn check(listpack: &Listpack, hasher: &Hasher) -> Result<Checked, Corrupt> {
     let mut checked = Checked { len: 0, longest: 0, in_order: true };
-    let mut seen = BTreeSet::new();
-    let mut last: Option<(f64, Vec<u8>)> = None;
+    let mut last: Option<ZEntry<'_>> = None;
     let mut entries = listpack.iter();
     while let Some(member) = entries.next() {
         let score = entries.next().ok_or(Corrupt::Unpaired)?;
-        let score = read_score(&score).ok_or(Corrupt::Score)?;
-        let member = member.to_vec();
-        if let Some((s, m)) = &last {
-            checked.in_order &= *s < score || (*s == score && *m < member);
-        }
-        if !seen.insert(member.clone()) {
-            return Err(Corrupt::Duplicate);
+        let entry = ZEntry { member, score: read_score(&score).ok_or(Corrupt::Score)? };
+        if let Some(last) = &last {
+            checked.in_order &= order(last, entry.score, entry.member_bytes(&mut [0; 20])) == Ordering::Less;
         }
         checked.len += 1;
-        checked.longest = checked.longest.max(member.len());
-        last = Some((score, member));
+        checked.longest = checked.longest.max(member.text_len());
+        last = Some(entry);
     }
+    distinct(listpack.iter().step_by(2), checked.len, hasher).map_err(|_| Corrupt::Duplicate)?;
     Ok(checked)
 }
 
