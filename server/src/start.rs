@@ -177,7 +177,7 @@ fn serve_until_the_end(
     }
     log!(Level::Notice, "Server initialized");
     if failed.is_none() {
-        if let Err(error) = persistence::open(&server) {
+        if let Err(error) = persistence::open_all(&server) {
             failed = Some(error);
         }
     }

@@ -249,6 +249,9 @@ fn refusal(slot: u16, why: &str) -> CommandError {
 }
 
 /// The entries of a section, all or none.
+///
+/// The checksum is compared when the values have been built: should pages of a mapped file vanish, they read as zeros
+/// from then on, whenever that happened.
 fn read(
     section: &StoredSection,
     slot: Slot,
@@ -256,7 +259,12 @@ fn read(
     hasher: &Hasher,
     now_ms: i64,
 ) -> Result<Vec<Entry>, Arc<str>> {
-    decode(section, slot, settings, hasher, now_ms).map_err(|damage| describe(section, &damage))
+    let decoded = decode(section, slot, settings, hasher, now_ms);
+    let found = crc32fast::hash(&section.bytes);
+    if found != section.crc32 {
+        return Err(describe(section, &Damage::Checksum { found, expected: section.crc32 }));
+    }
+    decoded.map_err(|damage| describe(section, &damage))
 }
 
 fn decode(
@@ -266,10 +274,6 @@ fn decode(
     hasher: &Hasher,
     now_ms: i64,
 ) -> Result<Vec<Entry>, Damage> {
-    let found = crc32fast::hash(&section.bytes);
-    if found != section.crc32 {
-        return Err(Damage::Checksum { found, expected: section.crc32 });
-    }
     // Every key takes three bytes at least: the claim of the index cannot make us allocate more than that allows.
     let mut entries = Vec::with_capacity(section.counts.keys.min(section.bytes.len() / 3));
     let mut counts = Counts::default();

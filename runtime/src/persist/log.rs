@@ -20,7 +20,7 @@ use crate::snapshot::{SnapshotError, SnapshotOptions, Written};
 use baton_engine::aof::manifest::BaseFormat;
 use baton_engine::aof::read::Position;
 use baton_engine::rdb::save::SaveOptions;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -76,6 +76,11 @@ impl Log {
     /// Whether a rewrite is on its way.
     pub fn is_rewriting(&self) -> bool {
         self.is_rewriting.load(Ordering::Acquire)
+    }
+
+    /// The files, if the log is on or was.
+    pub(super) fn dir(&self) -> MutexGuard<'_, Option<LogDir>> {
+        self.dir.lock()
     }
 
     /// Bytes of all files when the log was opened or last rewritten (`aof_base_size`).

@@ -3,7 +3,7 @@
 //! A file is made before a manifest names it, and removed only after no manifest names it any more. The manifest itself is
 //! written under another name, synced, renamed, and its directory synced; until then the old one is the truth.
 
-use crate::storage::{File, Storage};
+use crate::storage::{File, Lock, Storage};
 use baton_engine::aof::manifest::{self, BaseFormat, Manifest};
 use std::ffi::OsStr;
 use std::io;
@@ -41,6 +41,13 @@ pub enum LogDirError {
         /// The manifest.
         manifest: PathBuf,
     },
+    /// Another process has the log open.
+    #[error("The log in {} is in use by another process: end it, or give this one another 'dir' or 'appenddirname'",
+        .dir.display())]
+    Locked {
+        /// The directory.
+        dir: PathBuf,
+    },
     /// There are files of a log, but no manifest.
     #[error("{} has files of a log ({file}), but the manifest {} is missing. To start without them, move them away",
         .dir.display(), .manifest.display())]
@@ -64,6 +71,8 @@ pub struct LogDir {
     manifest: Manifest,
     /// With an increment that is not to be named before its base is there.
     next: Option<Manifest>,
+    /// Keeps other processes out.
+    _lock: Box<dyn Lock>,
 }
 
 impl LogDir {
@@ -90,7 +99,8 @@ impl LogDir {
             Ok(manifest) => manifest,
             Err(why) => return Err(LogDirError::Manifest { path, why }),
         };
-        let log = Self { storage, dir, name: name.to_vec(), manifest, next: None };
+        let lock = lock(&*storage, &dir)?;
+        let log = Self { storage, dir, name: name.to_vec(), manifest, next: None, _lock: lock };
         for file in log.live_files() {
             match log.storage.len(&file) {
                 Ok(_) => {}
@@ -115,7 +125,8 @@ impl LogDir {
         if let Err(error) = storage.create_dir(&dir) {
             return Err(LogDirError::File { doing: "create", path: dir, error });
         }
-        Ok(Self { storage, dir, name: name.to_vec(), manifest: Manifest::default(), next: None })
+        let lock = lock(&*storage, &dir)?;
+        Ok(Self { storage, dir, name: name.to_vec(), manifest: Manifest::default(), next: None, _lock: lock })
     }
 
     /// As [`create`](Self::create), with the one file of a log of a server before Redis 7 as its base: it is moved into
@@ -167,8 +178,7 @@ impl LogDir {
             names.iter().map(String::as_bytes).eq([&base[..], &first])
         });
         if let Some(format) = format {
-            let mut log =
-                Self { storage, dir, name: name.to_vec(), manifest: Manifest::default(), next: None };
+            let mut log = Self::create(storage, dir, name)?;
             log.write(log.manifest.with_new_incr(name, None).with_new_base(name, format, 1))?;
             return Ok(Some(log));
         }
@@ -294,6 +304,15 @@ impl LogDir {
         self.manifest = manifest;
         self.storage.sync_dir(&self.dir).map_err(failed("sync", &self.dir))
     }
+}
+
+/// Takes the lock of the directory.
+fn lock(storage: &dyn Storage, dir: &Path) -> Result<Box<dyn Lock>, LogDirError> {
+    let path = dir.join("baton.lock");
+    storage.lock(&path).map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => LogDirError::Locked { dir: dir.to_owned() },
+        _ => LogDirError::File { doing: "lock", path, error },
+    })
 }
 
 fn file_name(name: &[u8]) -> &OsStr {

@@ -7,7 +7,7 @@ use super::load::{self, LoadError, LoadOptions, Progress};
 use super::log_dir::{LogDir, LogDirError};
 use super::replay::{self, ReplayError};
 use crate::node::Node;
-use crate::storage::Storage;
+use crate::storage::{Storage, mapped};
 use baton_engine::aof::read::{Position, Verdict, starts_with_snapshot};
 use bytes::Bytes;
 use std::io;
@@ -99,6 +99,11 @@ pub enum OpenError {
         /// How it ends.
         verdict: Verdict,
     },
+    /// A file became shorter while it was read, or the disk could not give a part of it back.
+    #[error(
+        "A part of the files could not be read though it was there: somebody cut a file, or the disk fails"
+    )]
+    Vanished,
     /// The file system refused.
     #[error("{doing} {}: {error}", .path.display())]
     File {
@@ -118,6 +123,7 @@ pub enum OpenError {
 pub fn open(node: &Arc<Node>, options: &OpenOptions, progress: &Progress) -> Result<Opened, OpenError> {
     let storage = node.shared_storage();
     progress.started_ms.store(node.now_ms(), Ordering::Relaxed);
+    let faults = mapped::faults();
     let opened = if options.appendonly {
         match find_log(storage, options)? {
             Some(log) => open_log(node, storage, options, log, progress),
@@ -128,6 +134,9 @@ pub fn open(node: &Arc<Node>, options: &OpenOptions, progress: &Progress) -> Res
         open_snapshot(node, storage, options, progress)
     };
     progress.started_ms.store(0, Ordering::Relaxed);
+    if mapped::faults() != faults {
+        return Err(OpenError::Vanished);
+    }
     opened
 }
 
@@ -164,6 +173,19 @@ fn open_snapshot(
     Ok(Opened { source: Source::Snapshot, log: None, notes })
 }
 
+/// Reads the log of a node that has one open into the node, which has been emptied.
+///
+/// # Errors
+/// As [`open`].
+pub fn reread_log(node: &Arc<Node>, options: &OpenOptions, progress: &Progress) -> Result<Opened, OpenError> {
+    let dir = node.log.dir();
+    let Some(log) = &*dir else {
+        return Ok(Opened { source: Source::Nothing, log: None, notes: Vec::new() });
+    };
+    let (_, notes) = load_log(node, node.shared_storage(), options, log, progress)?;
+    Ok(Opened { source: Source::Log, log: None, notes })
+}
+
 fn open_log(
     node: &Arc<Node>,
     storage: &Arc<dyn Storage>,
@@ -171,6 +193,18 @@ fn open_log(
     log: LogDir,
     progress: &Progress,
 ) -> Result<Opened, OpenError> {
+    let (position, notes) = load_log(node, storage, options, &log, progress)?;
+    Ok(Opened { source: Source::Log, log: Some((log, position)), notes })
+}
+
+/// Where the last file of the log ends, and what there is to say.
+fn load_log(
+    node: &Arc<Node>,
+    storage: &Arc<dyn Storage>,
+    options: &OpenOptions,
+    log: &LogDir,
+    progress: &Progress,
+) -> Result<(Position, Vec<String>), OpenError> {
     let mut notes = Vec::new();
     let mut files: Vec<(PathBuf, Bytes)> = Vec::new();
     for path in log.live_files() {
@@ -212,7 +246,7 @@ fn open_log(
             }
         }
     }
-    Ok(Opened { source: Source::Log, log: Some((log, position)), notes })
+    Ok((position, notes))
 }
 
 /// Cuts a file off, and keeps what is cut in a file of its own.

@@ -3,6 +3,7 @@
 //! | file        | holds                                                                             |
 //! |-------------|-----------------------------------------------------------------------------------|
 //! | `real`      | the disk                                                                          |
+//! | `mapped`    | mapped files that do not take the process down                                    |
 //! | `simulated` | a disk in memory that remembers only what was synced, and fails where it is told to |
 //!
 //! What the callers rely on, and what neither promises:
@@ -12,6 +13,7 @@
 //! - A rename puts the new file in the place of the old one in one step: a crash shows one or the other.
 //! - After a sync that failed, what it was to make safe may be lost although later syncs succeed.
 
+pub mod mapped;
 pub mod real;
 pub mod simulated;
 
@@ -38,8 +40,9 @@ pub trait Storage: Send + Sync + Debug {
     /// `NotFound` among others.
     fn open(&self, path: &Path) -> io::Result<Arc<dyn File>>;
 
-    /// All of a file. The real disk maps it, so nobody may cut it shorter while the bytes are in use: files are
-    /// replaced by renaming, and only the journal's own file is ever cut.
+    /// All of a file. The real disk maps it, so nobody should cut it shorter while the bytes are in use: files are
+    /// replaced by renaming, and only the journal's own file is ever cut. What is cut all the same reads as zeros, and is
+    /// [counted](mapped::faults).
     ///
     /// # Errors
     /// `NotFound` among others.

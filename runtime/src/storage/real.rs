@@ -1,8 +1,8 @@
 //! The disk.
 
+use super::mapped::Guarded;
 use super::{File, Lock, Storage};
 use bytes::Bytes;
-use memmap2::Mmap;
 use rustix::fs::FlockOperation;
 use std::fs::{self, OpenOptions};
 use std::io::{self, IoSlice, Write};
@@ -44,13 +44,10 @@ impl Storage for RealStorage {
         if file.metadata()?.len() == 0 {
             return Ok(Bytes::new());
         }
-        // SAFETY: what is mapped stays as it is. Files of persistence are written once and then only replaced by rename
-        // or removed, which leaves the mapped inode alone; the journal's own file grows at its end, and is cut shorter
-        // only behind the last whole block, by whoever appends to it, which is after it has been read. Other processes of
-        // ours are kept out by the lock of the directory. A stranger who ignores that lock and cuts a file while it is
-        // read is a risk that every program that maps files takes.
-        let map = unsafe { Mmap::map(&file)? };
-        Ok(Bytes::from_owner(map))
+        match Guarded::map(&file)? {
+            Some(map) => Ok(Bytes::from_owner(map)),
+            None => Ok(Bytes::from(fs::read(path)?)),
+        }
     }
 
     fn len(&self, path: &Path) -> io::Result<u64> {

@@ -7,7 +7,7 @@ use crate::log;
 use crate::logging::Level;
 use crate::server::Server;
 use baton::persist::log_dir::LogDir;
-use baton::persist::open::{OpenOptions, Opened, Source};
+use baton::persist::open::{self, OpenOptions, Opened, Source};
 use baton_engine::aof::read::Position;
 use baton_engine::error::CommandError;
 use baton_engine::reply::{Out, Reply};
@@ -20,12 +20,11 @@ use tokio::sync::watch;
 ///
 /// # Errors
 /// It cannot be opened: the node must not start.
-pub fn open(server: &Arc<Server>) -> Result<(), String> {
+pub fn open_all(server: &Arc<Server>) -> Result<(), String> {
     let settings = server.settings();
     let options = options(&settings);
     let start = Instant::now();
-    let opened = baton::persist::open::open(&server.node, &options, &server.load)
-        .map_err(|error| error.to_string())?;
+    let opened = open::open(&server.node, &options, &server.load).map_err(|error| error.to_string())?;
     tell(&opened, start.elapsed());
     // What was loaded is on disk already.
     server.snapshots.saved_changes.store(server.changes(), Ordering::Relaxed);
@@ -158,9 +157,12 @@ fn reload_now(server: &Arc<Server>, from: Reload) -> Result<(), String> {
     // What is loaded is in the log already.
     held.states().for_each(|state| state.shard.effects.set_listening(false));
     drop(held);
-    let options = OpenOptions { appendonly: from == Reload::Log, ..options(&settings) };
+    let options = OpenOptions { appendonly: false, ..options(&settings) };
     let start = Instant::now();
-    let opened = baton::persist::open::open(&server.node, &options, &server.load);
+    let opened = match from {
+        Reload::Log => open::reread_log(&server.node, &options, &server.load),
+        Reload::Saved | Reload::Snapshot => open::open(&server.node, &options, &server.load),
+    };
     server.node.hold_all().listen_if_wanted();
     tell(&opened.map_err(|error| error.to_string())?, start.elapsed());
     server.loads.send_modify(|count| *count += 1);

@@ -10,7 +10,7 @@ mod load;
 mod rewrites;
 mod snapshots;
 
-pub use load::{Reload, open, reload};
+pub use load::{Reload, open_all, reload};
 pub use rewrites::{Rewrites, begin_rewrite, is_rewriting, turn_log};
 pub use snapshots::{STOPPED, Snapshots, begin, save_at_end, save_for, stops_writes};
 
