@@ -306,7 +306,7 @@ impl<'n> Held<'n> {
         let start = out.len();
         out.error(error);
         let book = &mut self.states[0].book;
-        book.command(command.id).rejected += 1;
+        book.command(command.shown_as).rejected += 1;
         book.note_error(&out.as_bytes()[start..]);
         Outcome::Refused
     }
@@ -381,7 +381,7 @@ pub(crate) fn account(
         return;
     }
     let Cost { ns, reply_bytes } = cost;
-    let stats = state.book.command(command.id);
+    let stats = state.book.command(command.shown_as);
     stats.calls += 1;
     stats.ns += ns;
     stats.failed += u64::from(outcome == Outcome::Refused);

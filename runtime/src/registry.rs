@@ -27,6 +27,8 @@ pub struct Registered {
     pub subcommands: HashMap<String, usize>,
     /// Number of the container.
     pub container: Option<usize>,
+    /// The number under which it is counted and shown: that of its container if nobody shall know of its subcommands.
+    pub shown_as: usize,
 }
 
 impl Registered {
@@ -76,6 +78,7 @@ impl Registry {
             None => own.clone(),
         };
         let id = self.all.len();
+        let hidden_in = container.filter(|parent| self.all[*parent].command.hidden_subcommands);
         let (run, all_shards) = match command.run {
             Run::Keys(run) => (Some(run), false),
             Run::AllShards(run) => (Some(run), true),
@@ -96,6 +99,7 @@ impl Registry {
             all_shards,
             subcommands: HashMap::new(),
             container,
+            shown_as: hidden_in.unwrap_or(id),
         });
         self.reachable.push(true);
         if container.is_none() {

@@ -163,7 +163,7 @@ impl Session {
             Ok(command) => match self.admit(command, args) {
                 Ok(()) => self.dispatch(command, args),
                 Err(error) => {
-                    self.server.cores[self.client.core].book.lock().command(command.id).rejected += 1;
+                    self.server.cores[self.client.core].book.lock().command(command.shown_as).rejected += 1;
                     self.reject(command, error);
                     After::Go
                 }
@@ -318,7 +318,7 @@ impl Session {
         {
             return After::Paused;
         }
-        self.client.last_command.store(command.id, Ordering::Relaxed);
+        self.client.last_command.store(command.shown_as, Ordering::Relaxed);
         if let Some(transaction) = &mut self.transaction
             && !runs_inside_multi(&command.name)
         {
@@ -360,7 +360,11 @@ impl Session {
             Some(handler) => handler(self, args, held),
             None => Err(CommandError::owned(format!("ERR '{}' is not served by this node", command.name))),
         };
-        let ns = self.server.node.now_ns().saturating_sub(start);
+        let mut ns = self.server.node.now_ns().saturating_sub(start);
+        if let Ok(Flow::Sleep(time)) = &flow {
+            // It is about to.
+            ns = ns.saturating_add(time.as_nanos() as u64);
+        }
         let reply_bytes = self.out.len().saturating_sub(written);
         self.count_handled(command.id, args, ns, reply_bytes, flow.is_err());
         self.conclude(command.id, flow)
@@ -372,7 +376,7 @@ impl Session {
         let command = server.node.registry.get(command);
         {
             let mut book = server.cores[self.client.core].book.lock();
-            let stats = book.command(command.id);
+            let stats = book.command(command.shown_as);
             stats.calls += 1;
             stats.ns += ns;
             stats.failed += u64::from(failed);

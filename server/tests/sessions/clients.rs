@@ -280,3 +280,16 @@ fn the_average_time_that_keys_have_left_is_estimated() {
         line.split(',').find_map(|field| field.strip_prefix("avg_ttl=")?.parse().ok()).unwrap();
     assert!((140_000..=150_000).contains(&average), "{line}");
 }
+
+#[test]
+fn commands_that_nobody_shall_know_of_count_for_their_container() {
+    let mut server = server();
+    let (mut one, mut two) = (server.client(), server.client());
+    let number = id(&mut one);
+    check(&mut one, "CONFIG RESETSTAT; DEBUG SLEEP 0.02; DEBUG SLEEP 0", "+OK +OK +OK");
+    assert_eq!(seen(&mut two, number, "cmd"), "debug");
+    let stats = two.run("INFO commandstats").text();
+    let line = stats.lines().find(|line| line.starts_with("cmdstat_debug")).unwrap();
+    assert!(line.starts_with("cmdstat_debug:calls=2,usec="), "{line}");
+    assert!(field(&line.replace(',', " "), "usec_per_call").parse::<f64>().unwrap() >= 5_000.0, "{line}");
+}
