@@ -5,6 +5,7 @@
 //! | serving  | requests, posts, room to write                                              |
 //! | waiting  | the answer of a blocked command, its time, an unblock; requests queue up     |
 //! | paused   | the end of CLIENT PAUSE                                                     |
+//! | parked   | that what its commands left is safe in the log, before their replies leave  |
 //! | ending   | that what has been written has left                                         |
 //!
 //! An idle connection holds no buffers: it reads into one that its core lends it, and keeps only what is left of a
@@ -12,23 +13,25 @@
 //! them wait that memory would suffer.
 
 use crate::client::{End, Post};
+use crate::flusher::{Flusher, Until};
 use crate::protocol::{Limits, Parser, ProtocolError};
 use crate::server::Server;
-use crate::session::{After, Session, Step};
+use crate::session::{After, Session, Step, SyncWait};
 use baton::batch::Call;
 use baton::held::Identity;
+use baton::journal::{self, Verdict};
 use baton_engine::error::CommandError;
 use baton_engine::reply::{Out, Reply};
 use futures_util::FutureExt;
 use smallvec::SmallVec;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
@@ -45,16 +48,24 @@ const FLUSH_BYTES: usize = 256 * 1024;
 /// What a core keeps in buffers that nobody uses.
 const KEEP_BYTES: usize = 512 * 1024;
 
-/// Buffers and parsers that the connections of a core share.
-#[derive(Default)]
+/// Short replies that wait for the log at the same time, as a rule.
+const SHORT_MAX: usize = 64;
+
+/// What the connections of a core share: buffers and parsers, and what writes the log for all of them.
 pub struct Buffers {
     bytes: RefCell<Vec<Vec<u8>>>,
     parsers: RefCell<Vec<Parser>>,
-    /// One for short replies: it is empty again before the next connection has its turn.
-    short: Cell<Vec<u8>>,
+    /// For short replies. One is enough when each has left before the next connection has its turn.
+    short: RefCell<Vec<Vec<u8>>>,
+    flusher: Rc<Flusher>,
 }
 
 impl Buffers {
+    /// None yet.
+    pub fn new(flusher: Rc<Flusher>) -> Self {
+        Self { bytes: RefCell::default(), parsers: RefCell::default(), short: RefCell::default(), flusher }
+    }
+
     fn lend(&self) -> Vec<u8> {
         self.bytes.borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(READ_BYTES))
     }
@@ -69,7 +80,7 @@ impl Buffers {
     }
 
     fn lend_short(&self) -> Vec<u8> {
-        self.short.take()
+        self.short.borrow_mut().pop().unwrap_or_default()
     }
 
     /// Takes a buffer whose replies have left.
@@ -78,7 +89,10 @@ impl Buffers {
             return self.take_back(buffer);
         }
         buffer.clear();
-        self.short.set(buffer);
+        let mut all = self.short.borrow_mut();
+        if all.len() < SHORT_MAX {
+            all.push(buffer);
+        }
     }
 
     fn lend_parser(&self) -> Parser {
@@ -101,6 +115,10 @@ pub struct Connection<S> {
     /// The session's, for whoever works on it meanwhile.
     server: Arc<Server>,
     buffers: Rc<Buffers>,
+    /// The replies that have been written wait for the log.
+    parked: bool,
+    /// In which round of the flusher this connection asked to be woken.
+    asked: u64,
     parser: Parser,
     input: Vec<u8>,
     output: Vec<u8>,
@@ -144,6 +162,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             server: session.server.clone(),
             session,
             buffers,
+            parked: false,
+            asked: 0,
             parser: Parser::default(),
             input: Vec::new(),
             output: Vec::new(),
@@ -211,15 +231,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if self.session.client.ending() == End::AfterReply {
             return if self.unread() == 0 { Poll::Ready(Event::Over) } else { Poll::Pending };
         }
+        if self.parked {
+            return Poll::Pending;
+        }
         if !reading || self.end_of_input {
             return if self.end_of_input { Poll::Ready(Event::Over) } else { Poll::Pending };
         }
         self.poll_read(cx)
     }
 
-    /// Writes what there is to write.
+    /// Writes what there is to write and may leave.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        if self.output.is_empty() && !self.session.out.is_empty() {
+        loop {
+            ready!(self.poll_output(cx))?;
+            self.parked = !self.session.out.is_empty() && self.waits_for_log(cx);
+            if self.session.out.is_empty() || self.parked {
+                return Poll::Ready(Ok(()));
+            }
             let next = Out::new(self.session.who.resp3);
             self.output = std::mem::replace(&mut self.session.out, next).into_bytes();
             let peak = &self.session.client.output_peak;
@@ -227,6 +255,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 peak.store(self.output.len(), Ordering::Relaxed);
             }
         }
+    }
+
+    /// Writes the replies that have begun to leave.
+    fn poll_output(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         if self.output.is_empty() {
             return Poll::Ready(Ok(()));
         }
@@ -287,6 +319,34 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
+    /// Whether the replies must not leave yet. If the log has failed for too long, they never will: the client gets its
+    /// error in their place and is disconnected, for it cannot know which of its commands are safe.
+    #[inline]
+    fn waits_for_log(&mut self, cx: &mut Context<'_>) -> bool {
+        let journaled = self.session.journaled;
+        if self.server.node.journal().verdict(journaled) == Verdict::Safe {
+            return false;
+        }
+        self.buffers.flusher.wait(Until::Acknowledged(journaled), &mut self.asked, cx.waker());
+        match self.server.node.journal().verdict(journaled) {
+            Verdict::Safe => false,
+            Verdict::Wait => true,
+            Verdict::Lost => {
+                self.session.lose_replies();
+                false
+            }
+        }
+    }
+
+    /// Whether commands since then, when [`pushes_here`](journal::pushes_here) was `before`, have left something in the log.
+    #[inline]
+    fn note_journaled(&mut self, before: u64) {
+        if journal::pushes_here() != before {
+            self.session.journaled = self.server.node.journal().pushed();
+            self.buffers.flusher.kick();
+        }
+    }
+
     /// Runs all requests that have come whole.
     async fn process(&mut self) {
         if self.session.server.is_asleep.load(Ordering::Relaxed) {
@@ -331,7 +391,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let mut after = After::Go;
             // The replies so far are so long that they had better leave first.
             let mut full = false;
-            let before = self.session.out.len();
+            let (before, pushes) = (self.session.out.len(), journal::pushes_here());
             {
                 let args: Vec<&[u8]> = self.parser.spans().iter().map(|span| span.of(&self.input)).collect();
                 let (mut at, mut plain) = (0, self.session.is_plain());
@@ -366,6 +426,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     note_large_requests(&self.session, &args, &self.parser.requests()[..done]);
                 }
             }
+            self.note_journaled(pushes);
             if matches!(after, After::Paused) {
                 // The same request again once the pause is over.
                 done -= 1;
@@ -391,7 +452,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Runs the only request that there is, if nothing but a free baton is needed for that: how most clients work, and
     /// nothing has to be allocated for it. False if nothing has been done.
     fn run_only_request(&mut self) -> bool {
+        let pushes = journal::pushes_here();
         let Some(done) = self.try_only_request() else { return false };
+        self.note_journaled(pushes);
         self.session.client.last_command.store(done, Ordering::Relaxed);
         self.session.count_commands(1);
         note_at_once(&self.session, 1);
@@ -435,10 +498,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.session.server.blocked.fetch_add(1, Ordering::Relaxed);
         match after {
             After::Paused => self.wait_for_pause().await,
-            After::Wait { command, blocked, until_ms, timeout } => {
+            After::Wait { command, blocked, until_ms, timeout, sync } => {
                 self.waits += 1;
                 client.wait.store(self.waits, Ordering::Release);
-                let end = self.wait_for_answer(until_ms, blocked.as_ref()).await;
+                let end = match sync {
+                    None => self.wait_for_answer(until_ms, blocked.as_ref()).await,
+                    Some(sync) => self.wait_for_sync(until_ms, sync).await,
+                };
                 client.wait.store(0, Ordering::Release);
                 self.conclude_wait(command, end, &timeout, blocked.as_ref());
             }
@@ -526,6 +592,54 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
+    /// WAITAOF: waits until the log has been synced far enough, or the time is over.
+    async fn wait_for_sync(&mut self, until_ms: Option<i64>, sync: SyncWait) -> WaitEnd {
+        let node = self.server.node.clone();
+        // What was pushed may not have been written yet.
+        self.buffers.flusher.kick();
+        // Told apart from the round for replies, which this connection may ask for as well.
+        let mut asked = 0;
+        while !sync.is_over(&node) {
+            let reading = self.input.len() < AHEAD_MAX;
+            let event = poll_fn(|cx| {
+                self.buffers.flusher.wait(Until::Synced(sync.offset), &mut asked, cx.waker());
+                if sync.is_over(&node) { Poll::Ready(None) } else { self.poll_next(cx, reading).map(Some) }
+            });
+            let event = match until_ms {
+                None => event.await,
+                Some(until_ms) => {
+                    let left = Duration::from_millis((until_ms - node.now_ms()).max(0) as u64);
+                    match tokio::time::timeout(left, event).await {
+                        Ok(event) => event,
+                        Err(_) => break,
+                    }
+                }
+            };
+            match event {
+                None | Some(Event::Input) => {}
+                Some(Event::Over) => {
+                    self.session.client.end(End::Now);
+                    return WaitEnd::Gone;
+                }
+                Some(Event::Posts) => {
+                    for post in self.session.client.clone().mailbox.arrived() {
+                        match post {
+                            Post::Bytes(bytes) => self.session.out.bytes_mut().extend_from_slice(&bytes),
+                            Post::Unblock { wait, with_error: true } if wait == self.waits => {
+                                return WaitEnd::Error;
+                            }
+                            Post::Unblock { wait, .. } if wait == self.waits => {
+                                return WaitEnd::Answer(sync.answer(&node));
+                            }
+                            Post::Unblock { .. } | Post::Wake | Post::Answer(_) => {}
+                        }
+                    }
+                }
+            }
+        }
+        WaitEnd::Answer(sync.answer(&node))
+    }
+
     fn answer_in_mailbox(&mut self) -> Option<Vec<u8>> {
         let mut answer = None;
         for post in self.session.client.clone().mailbox.arrived() {
@@ -546,6 +660,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         timeout: &Reply,
         blocked: Option<&baton::held::Blocked>,
     ) {
+        if let WaitEnd::Answer(_) = &end {
+            // Whoever served the command has pushed what it left, and may have left the writing to us.
+            self.session.journaled = self.server.node.journal().pushed();
+            self.buffers.flusher.kick();
+        }
         let session = &mut self.session;
         let start = session.out.len();
         let failed = match &end {
@@ -586,10 +705,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Sends what there is, as far as the client takes it without waiting.
     async fn flush_some(&mut self) {
+        if self.server.node.journal().verdict(self.session.journaled) == Verdict::Wait {
+            self.buffers.flusher.write_now();
+        }
         poll_fn(|cx| match self.poll_flush(cx) {
             Poll::Ready(Err(_)) => {
                 self.session.client.end(End::Now);
                 Poll::Ready(())
+            }
+            Poll::Ready(Ok(())) if self.parked => {
+                self.session.client.mailbox.register(cx);
+                if self.session.client.ending() == End::Now { Poll::Ready(()) } else { Poll::Pending }
             }
             Poll::Ready(Ok(())) => Poll::Ready(()),
             // Go on reading and running: a client may send its whole pipeline before it reads a reply.

@@ -2,6 +2,7 @@
 
 use crate::client::{Client, End, Origin};
 use crate::connection::{Buffers, Connection};
+use crate::flusher::Flusher;
 use crate::log;
 use crate::logging::Level;
 use crate::persistence;
@@ -89,14 +90,19 @@ async fn serve(
     mut inlet: mpsc::UnboundedReceiver<Arrival>,
 ) {
     let mut phase = server.phase.subscribe();
-    let buffers = Rc::new(Buffers::default());
+    let flusher = Rc::new(Flusher::new(server.node.clone(), core));
+    let buffers = Rc::new(Buffers::new(flusher.clone()));
+    let flushing = tokio::task::spawn_local({
+        let flusher = flusher.clone();
+        async move { flusher.run().await }
+    });
     let accept_all = |listeners: Vec<Listener>| -> Vec<_> {
         let start =
             |listener| tokio::task::spawn_local(accept(server.clone(), core, listener, buffers.clone()));
         listeners.into_iter().map(start).collect()
     };
     let mut accepting = accept_all(listeners);
-    let chores = tokio::task::spawn_local(chores(server.clone(), core));
+    let chores = tokio::task::spawn_local(chores(server.clone(), core, flusher));
     let saving = tokio::task::spawn_local(save_along(server.clone(), core));
     let building = tokio::task::spawn_local(build_along(server.clone(), core));
     loop {
@@ -128,6 +134,7 @@ async fn serve(
     while server.cores[core].connections.load(Ordering::Relaxed) > 0 && Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
+    flushing.abort();
 }
 
 /// Accepts connections and hands each to the core that has fewest.
@@ -329,7 +336,7 @@ async fn build_along(server: Arc<Server>, core: usize) {
 }
 
 /// What a core does besides serving: expiry, idle clients, limits, figures.
-async fn chores(server: Arc<Server>, core: usize) {
+async fn chores(server: Arc<Server>, core: usize, flusher: Rc<Flusher>) {
     loop {
         let hz = server.settings().hz.clamp(1, 500);
         tokio::time::sleep(Duration::from_millis(u64::from(1_000 / hz))).await;
@@ -341,6 +348,8 @@ async fn chores(server: Arc<Server>, core: usize) {
         close_idle(&server, core);
         close_slow_readers(&server, core);
         server.node.evict_step(core);
+        // What expired and was evicted; and whatever somebody left who writes no log.
+        flusher.kick();
         if core == 0 {
             server.peak_memory.fetch_max(server.node.used_memory(), Ordering::Relaxed);
             server.current_pause();

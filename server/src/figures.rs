@@ -166,6 +166,7 @@ impl Server {
         self.connections_rejected.store(0, Ordering::Relaxed);
         *self.rates.lock() = Rates::default();
         self.node.janitor.reset();
+        self.node.journal().reset();
     }
 }
 

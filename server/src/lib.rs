@@ -6,6 +6,7 @@
 //! | `start`       | the start and the end of the process                                     |
 //! | `core`        | one thread: its event loop, listeners, connections and chores            |
 //! | `connection`  | one connection: reading, waiting, writing                                |
+//! | `flusher`     | the log written once per turn of a core's loop           |
 //! | `session`     | one conversation: what becomes of each command                           |
 //! | `protocol`    | requests cut out of bytes                                                |
 //! | `client`      | what everybody may know of a client; its mailbox                         |
@@ -29,6 +30,7 @@ mod connection;
 mod core;
 mod daemon;
 mod figures;
+mod flusher;
 mod listen;
 mod logging;
 pub mod memory;

@@ -4,6 +4,7 @@ use crate::client::{Client, End};
 use crate::commands::{Flow, presentable};
 use crate::persistence;
 use crate::server::Server;
+use baton::Node;
 use baton::batch::Call;
 use baton::held::{Blocked, Held, Who};
 use baton::registry::Registered;
@@ -79,6 +80,43 @@ pub struct Session {
     pub transaction: Option<Box<Transaction>>,
     pub watching: Option<Box<Watching>>,
     pub subscriptions: Option<Box<Subscriptions>>,
+    /// Offset in the log up to which this client's commands have left something.
+    pub journaled: u64,
+}
+
+/// What WAITAOF waits for.
+#[derive(Clone, Copy, Debug)]
+pub struct SyncWait {
+    /// Offset of the client's last write in the log.
+    pub offset: u64,
+    /// This node is to have synced it.
+    pub local: bool,
+    /// So many replicas are to have synced it.
+    pub replicas: i64,
+}
+
+impl SyncWait {
+    /// Whether there is nothing to wait for any more.
+    pub fn is_over(&self, node: &Node) -> bool {
+        let (local, replicas) = self.reached(node);
+        replicas >= self.replicas && (local || !self.local)
+    }
+
+    /// The reply as things are now.
+    pub fn answer(&self, node: &Node) -> Vec<u8> {
+        let (local, replicas) = self.reached(node);
+        let mut out = Out::new(false);
+        out.array(2);
+        out.integer(i64::from(local));
+        out.integer(replicas);
+        out.into_bytes()
+    }
+
+    /// Whether this node has synced it, and how many replicas have: none as yet.
+    fn reached(&self, node: &Node) -> (bool, i64) {
+        let journal = node.journal();
+        (journal.has_file() && journal.synced() >= self.offset, 0)
+    }
 }
 
 /// How a command goes on.
@@ -101,6 +139,8 @@ pub enum After {
         until_ms: Option<i64>,
         /// The answer when the time is over.
         timeout: Reply,
+        /// It is the log that is waited for.
+        sync: Option<SyncWait>,
     },
     /// Wait for the end of the pause, then run the same command again.
     Paused,
@@ -125,6 +165,7 @@ impl Session {
             transaction: None,
             watching: None,
             subscriptions: None,
+            journaled: 0,
         }
     }
 
@@ -265,8 +306,14 @@ impl Session {
             || self.transaction.as_ref().is_some_and(|transaction| {
                 command.name == "exec" && transaction.has(&self.server, Flag::Write)
             });
-        if (writes || command.name == "ping") && persistence::stops_writes(&self.server) {
-            return Err(persistence::STOPPED);
+        // PING too, so that whoever watches the node hears of it.
+        if writes || command.name == "ping" {
+            if persistence::stops_writes(&self.server) {
+                return Err(persistence::STOPPED);
+            }
+            if let Some(refusal) = self.server.node.journal().refusal() {
+                return Err(refusal);
+            }
         }
         if self.server.is_loading.load(Ordering::Relaxed) && !command.has(Flag::Loading) {
             return Err(CommandError::text("LOADING Redis is loading the dataset in memory"));
@@ -283,6 +330,24 @@ impl Session {
             return Err(CommandError::text("ERR Replica can't interact with the keyspace"));
         }
         Ok(())
+    }
+
+    /// The log has failed for too long: what has been answered is not safe. One error takes the place of the replies, and
+    /// the connection ends, since the client could not tell which of them it stands for.
+    #[cold]
+    pub fn lose_replies(&mut self) {
+        const UNKNOWN: CommandError = CommandError::text("MISCONF Errors writing to the AOF file");
+        crate::log!(
+            crate::logging::Level::Warning,
+            "Closing client whose writes could not be made safe: id={} addr={}",
+            self.client.id,
+            self.client.address()
+        );
+        self.out.truncate(0);
+        let error = self.server.node.journal().refusal().unwrap_or(UNKNOWN);
+        self.out.error(&error);
+        self.journaled = 0;
+        self.client.end(End::AfterReply);
     }
 
     /// Why this client may not give a command that a setting protects, if it may not.
@@ -412,7 +477,10 @@ impl Session {
             }
             Ok(Flow::Sleep(time)) => After::Sleep(time),
             Ok(Flow::Wait { until_ms, reply }) => {
-                After::Wait { command, blocked: None, until_ms, timeout: reply }
+                After::Wait { command, blocked: None, until_ms, timeout: reply, sync: None }
+            }
+            Ok(Flow::WaitForSync { until_ms, sync }) => {
+                After::Wait { command, blocked: None, until_ms, timeout: Reply::Null, sync: Some(sync) }
             }
             Ok(Flow::Close) => {
                 self.client.end(End::AfterReply);
@@ -440,6 +508,7 @@ impl Session {
                     blocked: Some(blocked),
                     until_ms,
                     timeout: Reply::NullArray,
+                    sync: None,
                 }
             }
         }

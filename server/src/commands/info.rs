@@ -359,7 +359,7 @@ fn memory_section(facts: &Facts<'_>, out: &mut String) {
         "mem_clients_slaves": 0,
         "mem_clients_normal": usage.clients,
         "mem_cluster_links": 0,
-        "mem_aof_buffer": 0,
+        "mem_aof_buffer": server.node.journal().figures().pending_bytes,
         "mem_allocator": "jemalloc-5.3.0",
         "mem_overhead_db_hashtable_rehashing": 0,
         "active_defrag_running": 0,
@@ -386,6 +386,7 @@ pub fn human(bytes: u64) -> String {
 
 fn persistence(facts: &Facts<'_>, out: &mut String) {
     let server = facts.server;
+    let log = server.node.journal().figures();
     let rdb = &server.snapshots;
     let saved = rdb.saved_changes.load(Ordering::Relaxed);
     let current = server.node.snapshots.current();
@@ -412,7 +413,7 @@ fn persistence(facts: &Facts<'_>, out: &mut String) {
         "rdb_last_cow_size": 0,
         "rdb_last_load_keys_expired": server.load.expired.load(Ordering::Relaxed),
         "rdb_last_load_keys_loaded": server.load.keys.load(Ordering::Relaxed),
-        "aof_enabled": 0,
+        "aof_enabled": u8::from(log.enabled),
         "aof_rewrite_in_progress": u8::from(persistence::is_rewriting(server)),
         "aof_rewrite_scheduled": u8::from(server.rewrites.scheduled.load(Ordering::Relaxed)),
         "aof_last_rewrite_time_sec": server.rewrites.last_took_s.load(Ordering::Relaxed),
@@ -420,7 +421,7 @@ fn persistence(facts: &Facts<'_>, out: &mut String) {
         "aof_last_bgrewrite_status": if server.rewrites.last_ok.load(Ordering::Relaxed) { "ok" } else { "err" },
         "aof_rewrites": server.rewrites.count.load(Ordering::Relaxed),
         "aof_rewrites_consecutive_failures": server.rewrites.failures.load(Ordering::Relaxed),
-        "aof_last_write_status": "ok",
+        "aof_last_write_status": if log.is_sound { "ok" } else { "err" },
         "aof_last_cow_size": 0,
         "module_fork_in_progress": 0,
         "module_fork_last_cow_size": 0,
@@ -441,6 +442,17 @@ fn persistence(facts: &Facts<'_>, out: &mut String) {
             "loading_loaded_bytes": done,
             "loading_loaded_perc": format!("{perc:.2}"),
             "loading_eta_seconds": eta_s as u64,
+        );
+    }
+    if log.enabled {
+        let size = persistence::log_growth(server).0;
+        fields!(out,
+            "aof_current_size": size,
+            "aof_base_size": server.node.log.base_bytes(),
+            "aof_pending_rewrite": 0,
+            "aof_buffer_length": log.pending_bytes,
+            "aof_pending_bio_fsync": u8::from(log.is_syncing),
+            "aof_delayed_fsync": log.delayed_syncs,
         );
     }
 }

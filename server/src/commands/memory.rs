@@ -98,7 +98,7 @@ fn stats(session: &mut Session, _: &[&[u8]], held: Option<&mut Held<'_>>) -> Res
         ("clients.slaves", 0),
         ("clients.normal", usage.clients),
         ("cluster.links", 0),
-        ("aof.buffer", 0),
+        ("aof.buffer", session.server.node.journal().figures().pending_bytes),
         ("lua.caches", 0),
         ("functions.caches", 0),
     ] {

@@ -1,10 +1,11 @@
 //! The commands that work on the node rather than on its data: one file per family, each with its table and,
 //! below it, the function of each row.
 
-use crate::config::{MaxmemoryPolicy, Settings};
+use crate::config::{Appendfsync, MaxmemoryPolicy, Settings};
 use crate::server::Server;
-use crate::session::Session;
+use crate::session::{Session, SyncWait};
 use baton::held::Held;
+use baton::journal::Policy;
 use baton::registry::Registry;
 use baton_engine::command::Command;
 use baton_engine::error::CommandError;
@@ -47,6 +48,13 @@ pub enum Flow {
         until_ms: Option<i64>,
         /// The answer when the time is over.
         reply: Reply,
+    },
+    /// Not yet: the connection waits for the log.
+    WaitForSync {
+        /// `None` waits for ever.
+        until_ms: Option<i64>,
+        /// For what.
+        sync: SyncWait,
     },
     /// With the connection, after what has been written has left.
     Close,
@@ -166,6 +174,12 @@ pub fn apply_settings(server: &Server) {
     let client_bytes_max = settings.maxmemory_clients.bytes(settings.maxmemory);
     server.client_bytes_max.store(client_bytes_max, Ordering::Relaxed);
     node.track_latency.store(settings.latency_tracking, Ordering::Relaxed);
+    let policy = match settings.appendfsync {
+        Appendfsync::Always => Policy::Always,
+        Appendfsync::Everysec => Policy::EverySecond,
+        Appendfsync::No => Policy::Never,
+    };
+    node.journal().configure(policy, settings.aof_timestamp_enabled);
 }
 
 #[cfg(test)]

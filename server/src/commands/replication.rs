@@ -1,40 +1,92 @@
-//! Replicas, as far as a node without any has to speak of them: WAIT.
+//! Replicas, as far as a node without any has to speak of them: WAIT, WAITAOF.
 
-use super::{Flow, Handler};
-use crate::session::Session;
+use super::{Flow, Handler, WRITTEN};
+use crate::session::{Session, SyncWait};
 use baton::held::Held;
 use baton_engine::command::{Arity, Category, Command, Flag::*, Group};
 use baton_engine::error::CommandError;
 use baton_engine::number::parse_i64;
 use baton_engine::reply::Reply;
 
-pub const COMMANDS: &[Command] = &[Command {
-    name: "WAIT",
-    arity: Arity::Exactly(3),
-    flags: &[Blocking],
-    acl: &[Category::Connection],
-    tips: &["request_policy:all_shards", "response_policy:agg_min"],
-    group: Group::Generic,
-    since: "3.0.0",
-    complexity: "O(1)",
-    summary: "Waits until so many replicas have the writes of this connection, or the time is over.",
-    ..Command::BASE
-}];
+pub const COMMANDS: &[Command] = &[
+    Command {
+        name: "WAIT",
+        arity: Arity::Exactly(3),
+        flags: &[Blocking],
+        acl: &[Category::Connection],
+        tips: &["request_policy:all_shards", "response_policy:agg_min"],
+        group: Group::Generic,
+        since: "3.0.0",
+        complexity: "O(1)",
+        summary: "Waits until so many replicas have the writes of this connection, or the time is over.",
+        ..Command::BASE
+    },
+    Command {
+        name: "WAITAOF",
+        arity: Arity::Exactly(4),
+        flags: &[Blocking],
+        acl: &[Category::Connection],
+        tips: &["request_policy:all_shards", "response_policy:agg_min"],
+        group: Group::Generic,
+        since: "7.2.0",
+        complexity: "O(1)",
+        summary: "Waits until this node and so many replicas have synced the writes of this connection to disk, or the time \
+                  is over.",
+        ..Command::BASE
+    },
+];
 
-pub const HANDLERS: &[(&str, Handler)] = &[("wait", wait)];
+pub const HANDLERS: &[(&str, Handler)] = &[("wait", wait), ("waitaof", wait_aof)];
 
 /// This node has no replicas: zero of them have every write, so whoever asks for more waits out the time.
 fn wait(session: &mut Session, args: &[&[u8]], held: Option<&mut Held<'_>>) -> Result<Flow, CommandError> {
-    const TIMEOUT: CommandError = CommandError::text("ERR timeout is not an integer or out of range");
     let wanted = parse_i64(args[1]).ok_or(CommandError::NotInteger)?;
-    let timeout_ms = parse_i64(args[2]).ok_or(TIMEOUT)?;
-    if timeout_ms < 0 {
-        return Err(CommandError::text("ERR timeout is negative"));
-    }
+    let until_ms = until(args[2], session.server.node.now_ms())?;
     if wanted <= 0 || held.is_some() {
         return Ok(Flow::Reply(Reply::Integer(0)));
     }
-    let now_ms = session.server.node.now_ms();
-    let until_ms = (timeout_ms > 0).then(|| now_ms.saturating_add(timeout_ms));
     Ok(Flow::Wait { until_ms, reply: Reply::Integer(0) })
+}
+
+/// The log of this node tells how far it is synced; replicas there are none.
+fn wait_aof(
+    session: &mut Session,
+    args: &[&[u8]],
+    held: Option<&mut Held<'_>>,
+) -> Result<Flow, CommandError> {
+    const LOCAL_RANGE: CommandError =
+        CommandError::text("ERR value is out of range, value must between 0 and 1");
+    const REPLICAS_RANGE: CommandError = CommandError::text("ERR value is out of range, must be positive");
+    const NO_LOG: CommandError =
+        CommandError::text("ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.");
+    let local = parse_i64(args[1]).ok_or(CommandError::NotInteger)?;
+    if !(0..=1).contains(&local) {
+        return Err(LOCAL_RANGE);
+    }
+    let replicas = parse_i64(args[2]).ok_or(CommandError::NotInteger)?;
+    if replicas < 0 {
+        return Err(REPLICAS_RANGE);
+    }
+    let node = session.server.node.clone();
+    let until_ms = until(args[3], node.now_ms())?;
+    if local > 0 && !node.journal().has_file() {
+        return Err(NO_LOG);
+    }
+    let sync = SyncWait { offset: session.journaled, local: local > 0, replicas };
+    if sync.is_over(&node) || held.is_some() {
+        session.out.bytes_mut().extend_from_slice(&sync.answer(&node));
+        return WRITTEN;
+    }
+    Ok(Flow::WaitForSync { until_ms, sync })
+}
+
+/// When a time of so many milliseconds is over; `None` for 0, which is never.
+fn until(timeout_ms: &[u8], now_ms: i64) -> Result<Option<i64>, CommandError> {
+    const NOT_INTEGER: CommandError = CommandError::text("ERR timeout is not an integer or out of range");
+    const TOO_LONG: CommandError = CommandError::text("ERR timeout is out of range");
+    match parse_i64(timeout_ms).ok_or(NOT_INTEGER)? {
+        ..0 => Err(CommandError::text("ERR timeout is negative")),
+        0 => Ok(None),
+        timeout_ms => timeout_ms.checked_add(now_ms).map(Some).ok_or(TOO_LONG),
+    }
 }

@@ -11,7 +11,7 @@ mod rewrites;
 mod snapshots;
 
 pub use load::{Reload, open_all, reload};
-pub use rewrites::{Rewrites, begin_rewrite, is_rewriting, turn_log};
+pub use rewrites::{Rewrites, begin_rewrite, is_rewriting, log_growth, turn_log};
 pub use snapshots::{STOPPED, Snapshots, begin, save_at_end, save_for, stops_writes};
 
 use crate::config::{RdbTarget, Settings};

@@ -129,7 +129,7 @@ pub fn turn_log(server: &Arc<Server>) {
 }
 
 /// How much the log has grown since it was opened or last rewritten: bytes now, and then.
-fn log_growth(server: &Server) -> (u64, u64) {
+pub fn log_growth(server: &Server) -> (u64, u64) {
     let file = server.node.journal().figures().file_bytes;
     (server.node.log.closed_bytes() + file, server.node.log.base_bytes())
 }
