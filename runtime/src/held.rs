@@ -281,7 +281,7 @@ impl<'n> Held<'n> {
 
     /// Builds the slots that a command will look into, as far as they are still in a file. Commands on the whole key
     /// space build what they need themselves: most can do with less than all.
-    fn build_for(&mut self, command: &Registered, args: &[&[u8]]) -> Result<(), CommandError> {
+    pub(crate) fn build_for(&mut self, command: &Registered, args: &[&[u8]]) -> Result<(), CommandError> {
         if self.states.iter().all(|state| !state.shard.has_stored())
             || command.all_shards && !is_debug(command)
         {

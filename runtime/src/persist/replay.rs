@@ -134,6 +134,7 @@ pub fn commands(
                 } else if feed.wait() {
                     applied.fetch_add(1, Ordering::Relaxed);
                     let outcome = run_wide(node, registered, command.db, command.args);
+                    let outcome = outcome.map_err(ReplayError::Damaged)?;
                     refused.fetch_add(u64::from(outcome == Outcome::Refused), Ordering::Relaxed);
                 }
             }
@@ -173,6 +174,8 @@ fn run(
             keyspace.build_slot(slot)?;
             keyspace.hint(key, slot, node.hasher().hash(key));
         }
+        // SORT with BY or GET: what it looks at does not stand in it.
+        None if work.command.command.has_unknown_keys() => keyspace.build_all()?,
         None => {
             let mut slots: SmallVec<[Slot; 8]> = SmallVec::new();
             for spec in work.command.command.keys {
@@ -190,15 +193,22 @@ fn run(
 }
 
 /// Runs a command that needs several cores.
-fn run_wide(node: &Arc<Node>, command: &Registered, db: usize, args: &[&[u8]]) -> Outcome {
+fn run_wide(
+    node: &Arc<Node>,
+    command: &Registered,
+    db: usize,
+    args: &[&[u8]],
+) -> Result<Outcome, CommandError> {
     let who = Who { id: 0, db, resp3: false, no_touch: false, identity: Arc::new(Replay) };
     let mut held = node.hold(|node| node.cores_of(command, args));
     // Memory is not looked at inside of a transaction.
     held.begin_transaction();
     held.set_now_ms(BEFORE_ALL_MS);
+    // The command would be refused, which is no reason to go on without it.
+    held.build_for(command, args)?;
     let outcome = held.run(&who, command, args, false, &mut Out::new(false));
     held.end_transaction();
-    outcome
+    Ok(outcome)
 }
 
 /// Whom commands of a log come from, should one of them be slow enough for the slow log.
