@@ -12,6 +12,10 @@
 //! | `i`  | an increment: the commands since. Loaded in order, sequence numbers rise                    |
 //! | `h`  | history: a base or increment that a newer base made superfluous. To be removed, not loaded  |
 //!
+//! A manifest may begin with a seal: `#crc32:` and the CRC32 of everything behind that line, as 8 lower-case hexadecimal
+//! digits. Redis skips it as a comment. It shows what no structure can: a manifest that ends a line early, or in which an
+//! increment has become history, is one that Redis might have written, and it names less than all.
+//!
 //! A line is a list of words in pairs, at most [`LINE_MAX`] bytes with its line feed; pairs with an unknown name are
 //! skipped, so are lines that begin with `#`. Names are quoted where needed. This is the format of Redis 7.0 and later,
 //! and `startoffset` and `endoffset` (replication offsets of an increment) are those of Redis 8.
@@ -27,6 +31,9 @@ use std::fmt;
 
 /// Longest line that Redis reads, the line feed included.
 pub const LINE_MAX: usize = 1024;
+
+/// How a seal begins.
+const SEAL: &[u8] = b"#crc32:";
 
 /// What a line takes apart from the name: its words, and three numbers of at most 19 digits.
 const LINE_REST_MAX: usize = 128;
@@ -120,18 +127,21 @@ impl Manifest {
         if text.is_empty() {
             return Err(ManifestError::new(1, "a line", b"nothing"));
         }
+        if let Some(seal) = text.strip_prefix(SEAL) {
+            check_seal(seal).map_err(|(expected, found)| ManifestError::new(1, expected, &found))?;
+        }
         let (mut manifest, mut names) = (Self::default(), HashSet::with_hasher(Hasher::default()));
         for (index, line) in text.split_inclusive(|&byte| byte == b'\n').enumerate() {
             let fail = |(expected, found): Unexpected| ManifestError::new(index + 1, expected, &found);
             if line.len() > LINE_MAX {
                 return Err(fail(("a line of at most 1024 bytes", line.to_vec())));
             }
-            if line.first() == Some(&b'#') {
-                continue;
-            }
             let Some(line) = line.strip_suffix(b"\n") else {
                 return Err(fail(("a line feed at the end of the line", line.to_vec())));
             };
+            if line.first() == Some(&b'#') {
+                continue;
+            }
             let (kind, file) = parse_line(line).map_err(fail)?;
             if !names.insert(file.name.clone()) {
                 return Err(fail(("a file that no other line names", file.name)));
@@ -167,6 +177,14 @@ impl Manifest {
         for (kind, file) in self.with_kinds() {
             file.write(kind, &mut out);
         }
+        out
+    }
+
+    /// The text with a seal in front of it.
+    pub fn sealed_text(&self) -> Vec<u8> {
+        let text = self.text();
+        let mut out = [SEAL, format!("{:08x}\n", crc32fast::hash(&text)).as_bytes()].concat();
+        out.extend_from_slice(&text);
         out
     }
 
@@ -259,6 +277,15 @@ fn written_name(name: &[u8]) -> Cow<'_, [u8]> {
     } else {
         Cow::Owned(words::quote(name))
     }
+}
+
+/// Checks what follows the word of the seal.
+fn check_seal(seal: &[u8]) -> Result<(), Unexpected> {
+    let fits = seal.split_at_checked(8).is_some_and(|(digits, rest)| {
+        rest.strip_prefix(b"\n")
+            .is_some_and(|text| digits == format!("{:08x}", crc32fast::hash(text)).as_bytes())
+    });
+    if fits { Ok(()) } else { Err(("a CRC32 that fits what follows", seal[..seal.len().min(8)].to_vec())) }
 }
 
 /// What was expected, and what was found in its place.
@@ -373,6 +400,25 @@ mod tests {
     #[track_caller]
     fn check_same(text: &str) {
         check(text, text);
+    }
+
+    #[test]
+    fn a_seal_shows_what_the_lines_cannot() {
+        let log = Manifest::default().with_new_base(b"a", BaseFormat::Rdb, 0).with_new_incr(b"a", None);
+        let sealed = log.sealed_text();
+        assert_eq!(Manifest::parse(&sealed), Ok(log.clone()));
+        assert_eq!(Manifest::parse(&log.text()), Ok(log.clone()), "as Redis writes it");
+        for len in 0..sealed.len() {
+            assert!(Manifest::parse(&sealed[..len]).is_err(), "cut to {len}");
+        }
+        for at in 0..sealed.len() {
+            for bit in 0..8 {
+                let mut flipped = sealed.clone();
+                flipped[at] ^= 1 << bit;
+                let read = Manifest::parse(&flipped);
+                assert!(read.is_err() || read == Ok(log.clone()), "bit {bit} of byte {at}: {read:?}");
+            }
+        }
     }
 
     #[test]

@@ -297,7 +297,7 @@ impl LogDir {
         let temp = self.dir.join(file_name(&manifest::temp_manifest_name(&self.name)));
         let path = self.dir.join(file_name(&manifest::manifest_name(&self.name)));
         let file = self.storage.create(&temp).map_err(failed("create", &temp))?;
-        file.append(&[&manifest.text()]).map_err(failed("write", &temp))?;
+        file.append(&[&manifest.sealed_text()]).map_err(failed("write", &temp))?;
         file.sync_data().map_err(failed("sync", &temp))?;
         self.storage.rename(&temp, &path).map_err(failed("rename", &temp))?;
         // From here on a restart may read the new one: so do we, whatever the sync says.
