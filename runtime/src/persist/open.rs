@@ -217,6 +217,12 @@ fn load_log(
     for (n, (path, file)) in files.into_iter().enumerate() {
         let name = shown(&path);
         let mut from = 0;
+        // Commands may be none, a snapshot is never empty.
+        if n == 0 && file.is_empty() && path.extension().is_some_and(|ending| ending == "rdb") {
+            let (expected, found) = ("a snapshot", "an empty file".to_owned());
+            let verdict = Verdict::Damaged { offset: 0, expected, found };
+            return Err(OpenError::Damaged { file: name, verdict });
+        }
         if n == 0 && starts_with_snapshot(&file) {
             let load = LoadOptions { verify: options.verify, skip_expired: false };
             let loaded = load::snapshot(node, &name, &file, load, progress)?;
