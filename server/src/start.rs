@@ -176,10 +176,10 @@ fn serve_until_the_end(
         }
     }
     log!(Level::Notice, "Server initialized");
-    if failed.is_none() {
-        if let Err(error) = persistence::open_all(&server) {
-            failed = Some(error);
-        }
+    if failed.is_none()
+        && let Err(error) = persistence::open_all(&server)
+    {
+        failed = Some(error);
     }
     if let Some(message) = failed.take() {
         // Nothing was served: nothing has to be ended in good order.

@@ -60,9 +60,9 @@ pub fn chores(server: &Arc<Server>) {
             server.rewrites.failures.fetch_add(1, Ordering::Relaxed);
             log!(Level::Warning, "Can't rewrite append only file in background: {error}");
         }
-    } else if server.snapshots.scheduled.load(Ordering::Relaxed) || snapshots::is_due(server) {
-        if let Err(error) = begin(server) {
-            log!(Level::Warning, "Can't save in background: {error}");
-        }
+    } else if (server.snapshots.scheduled.load(Ordering::Relaxed) || snapshots::is_due(server))
+        && let Err(error) = begin(server)
+    {
+        log!(Level::Warning, "Can't save in background: {error}");
     }
 }

@@ -181,7 +181,7 @@ pub(super) fn is_due(server: &Server) -> bool {
     let now_s = server.node.now_ms() / 1_000;
     let since = now_s - figures.last_save_s.load(Ordering::Relaxed);
     let reached =
-        settings.save.0.iter().find(|point| changes >= point.changes as u64 && since > point.seconds as i64);
+        settings.save.0.iter().find(|point| changes >= point.changes as u64 && since > point.seconds);
     let Some(point) = reached else { return false };
     let may = figures.last_ok.load(Ordering::Relaxed)
         || now_s - figures.last_try_s.load(Ordering::Relaxed) > RETRY_S;
