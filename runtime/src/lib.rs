@@ -11,6 +11,7 @@
 //! | `slots`    | the slot map                                                              |
 //! | `pubsub`   | channels, patterns, keyspace notifications                                |
 //! | `janitor`  | frees what takes long to free                                             |
+//! | `libraries` | libraries of functions, kept as they are                                   |
 //! | `registry` | every command by name                                                     |
 //! | `book`     | what commands cost                                                        |
 //! | `slowlog`  | commands that took long, asked much or answered much                      |
@@ -30,6 +31,7 @@ pub mod held;
 pub mod janitor;
 pub mod journal;
 pub mod latency;
+pub mod libraries;
 pub mod node;
 pub mod persist;
 pub mod pubsub;

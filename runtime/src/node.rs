@@ -7,6 +7,7 @@ use crate::held::Held;
 use crate::janitor::Janitor;
 use crate::journal::Journal;
 use crate::latency::LatencyMonitor;
+use crate::libraries::Libraries;
 use crate::persist::log::Log;
 use crate::pubsub::PubSub;
 use crate::registry::{Registered, Registry};
@@ -93,6 +94,8 @@ pub struct Node {
     pub pubsub: PubSub,
     /// The one log of all effects.
     journal: Arc<Journal>,
+    /// Libraries of functions, as they were in the files that were loaded.
+    pub libraries: Libraries,
     /// Frees what takes long to free.
     pub janitor: Janitor,
     /// The files of the log.
@@ -156,6 +159,7 @@ impl Node {
             slots,
             registry: options.registry,
             pubsub: PubSub::default(),
+            libraries: Libraries::default(),
             janitor: Janitor::default(),
             log: Log::default(),
             snapshots: Snapshots::default(),

@@ -341,7 +341,8 @@ impl Node {
         ];
         aux.extend(options.aux.iter().cloned());
         let mut out = Vec::with_capacity(WRITE_BYTES * 2);
-        let head = Head { version: begun.version, aux: &aux, functions: &[], sizes: &begun.sizes };
+        let functions: Vec<&[u8]> = begun.libraries.iter().map(Vec::as_slice).collect();
+        let head = Head { version: begun.version, aux: &aux, functions: &functions, sizes: &begun.sizes };
         let mut writer = Writer::begin(&head, &mut out);
         let mut synced = 0;
         loop {
@@ -399,6 +400,7 @@ impl Node {
             changes: 0,
             version: options.save.target,
             held: Duration::ZERO,
+            libraries: self.libraries.sources(),
         };
         for state in held.states() {
             state.shard.begin_save(options.save, &settings, now_ms);
@@ -454,6 +456,7 @@ struct Begun {
     changes: u64,
     version: Version,
     held: Duration,
+    libraries: Vec<Vec<u8>>,
 }
 
 /// The version of Redis that snapshots say they are from: the oldest that loads all of them.

@@ -47,6 +47,8 @@ pub struct Loaded {
     pub expired: u64,
     /// Its AUX fields.
     pub aux: Vec<(Vec<u8>, Vec<u8>)>,
+    /// The sources of its libraries of functions, until the node has them.
+    libraries: Vec<Vec<u8>>,
     /// Where it ends: the commands of an old log with a preamble may follow.
     pub end: usize,
 }
@@ -107,10 +109,12 @@ pub fn snapshot(
     progress: &Progress,
 ) -> Result<Loaded, LoadError> {
     let format = |error: RdbError| LoadError::Format { file: name.clone(), error };
-    match Index::open(file).map_err(format)? {
-        Some(index) => by_index(node, name, file, &index, progress),
-        None => whole(node, name, file, options, progress),
-    }
+    let mut loaded = match Index::open(file).map_err(format)? {
+        Some(index) => by_index(node, name, file, &index, progress)?,
+        None => whole(node, name, file, options, progress)?,
+    };
+    node.libraries.replace_all(std::mem::take(&mut loaded.libraries));
+    Ok(loaded)
 }
 
 /// Hands each shard the sections of its slots. O(sections).
@@ -163,8 +167,10 @@ fn read_head(name: &Arc<str>, head: &[u8], loaded: &mut Loaded) -> Result<Family
     let mut at = 0;
     while at < head.len() {
         let (item, used) = reader.next(&head[at..]).map_err(format)?;
-        if let Item::Aux { key, value } = item {
-            loaded.aux.push((key.into_vec(), value.into_vec()));
+        match item {
+            Item::Aux { key, value } => loaded.aux.push((key.into_vec(), value.into_vec())),
+            Item::Function(source) => loaded.libraries.push(source.into_vec()),
+            _ => {}
         }
         at += used;
     }
@@ -253,7 +259,8 @@ fn whole(
                 Item::ModuleAux(module) => {
                     return Err(LoadError::Module { file: name.clone(), module: module.to_string() });
                 }
-                Item::ResizeDb { .. } | Item::SlotInfo { .. } | Item::Function(_) => {}
+                Item::Function(source) => loaded.libraries.push(source.into_vec()),
+                Item::ResizeDb { .. } | Item::SlotInfo { .. } => {}
             }
             if at - told >= 1 << 20 {
                 progress.done.fetch_add((at - told) as u64, Ordering::Relaxed);

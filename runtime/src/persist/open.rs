@@ -51,6 +51,19 @@ pub struct Opened {
     pub notes: Vec<String>,
 }
 
+impl Opened {
+    /// Says so when there are libraries of functions.
+    fn with_libraries(mut self, node: &Node) -> Self {
+        match node.libraries.count() {
+            0 => {}
+            count => self
+                .notes
+                .push(format!("{count} libraries of functions are kept; this version cannot run them")),
+        }
+        self
+    }
+}
+
 /// From where the data came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
@@ -134,6 +147,7 @@ pub fn open(node: &Arc<Node>, options: &OpenOptions, progress: &Progress) -> Res
         open_snapshot(node, storage, options, progress)
     };
     progress.started_ms.store(0, Ordering::Relaxed);
+    let opened = opened.map(|opened| opened.with_libraries(node));
     if mapped::faults() != faults {
         return Err(OpenError::Vanished);
     }
@@ -183,7 +197,7 @@ pub fn reread_log(node: &Arc<Node>, options: &OpenOptions, progress: &Progress) 
         return Ok(Opened { source: Source::Nothing, log: None, notes: Vec::new() });
     };
     let (_, notes) = load_log(node, node.shared_storage(), options, log, progress)?;
-    Ok(Opened { source: Source::Log, log: None, notes })
+    Ok(Opened { source: Source::Log, log: None, notes }.with_libraries(node))
 }
 
 fn open_log(

@@ -117,6 +117,11 @@ pub fn commands(
                 told = unit.end;
             }
             for command in unit.commands() {
+                if let Some(done) = node.libraries.run(command.args) {
+                    applied.fetch_add(1, Ordering::Relaxed);
+                    refused.fetch_add(u64::from(!done), Ordering::Relaxed);
+                    continue;
+                }
                 let registered = find(node, command.args).ok_or_else(|| ReplayError::Unknown {
                     file: name.clone(),
                     at: unit.start,

@@ -335,7 +335,7 @@ fn memory_section(facts: &Facts<'_>, out: &mut String) {
         "used_memory_scripts_eval": 0,
         "number_of_cached_scripts": 0,
         "number_of_functions": 0,
-        "number_of_libraries": 0,
+        "number_of_libraries": server.node.libraries.count(),
         "used_memory_vm_functions": 0,
         "used_memory_vm_total": 0,
         "used_memory_vm_total_human": human(0),

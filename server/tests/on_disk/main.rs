@@ -1,0 +1,30 @@
+//! What a node keeps on disk, and goes through other servers and other times unharmed.
+//!
+//! | file        | shows                                                                |
+//! |-------------|----------------------------------------------------------------------|
+//! | `libraries` | libraries of functions survive, though nothing here can run them       |
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod libraries;
+
+use std::time::{Duration, Instant};
+use support::client::Client;
+
+/// Waits until no snapshot and no rewrite is on its way, and the last ones succeeded.
+#[track_caller]
+fn settle(client: &mut Client) {
+    let start = Instant::now();
+    loop {
+        let info = client.run("INFO persistence").text();
+        let busy = ["rdb_bgsave_in_progress:1", "aof_rewrite_in_progress:1", "aof_rewrite_scheduled:1"];
+        if !busy.iter().any(|line| info.contains(line)) {
+            assert!(info.contains("rdb_last_bgsave_status:ok"), "{info}");
+            assert!(info.contains("aof_last_bgrewrite_status:ok"), "{info}");
+            return;
+        }
+        assert!(start.elapsed() < Duration::from_secs(10), "{info}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
