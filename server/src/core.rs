@@ -340,6 +340,9 @@ async fn chores(server: Arc<Server>, core: usize, flusher: Rc<Flusher>) {
     loop {
         let hz = server.settings().hz.clamp(1, 500);
         tokio::time::sleep(Duration::from_millis(u64::from(1_000 / hz))).await;
+        if core == 0 {
+            persistence::tell_progress(&server);
+        }
         if server.cron_paused.load(Ordering::Relaxed) || server.is_loading.load(Ordering::Relaxed) {
             continue;
         }

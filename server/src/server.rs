@@ -7,7 +7,7 @@ use crate::figures::{CoreFigures, Counters, Rates};
 use crate::listen::Listeners;
 use crate::log;
 use crate::logging::Level;
-use crate::persistence::{Rewrites, Snapshots};
+use crate::persistence::{Rewrites, Snapshots, Told};
 use baton::Node;
 use baton::persist::load::Progress;
 use baton::registry::Registered;
@@ -95,6 +95,8 @@ pub struct Server {
     pub loads: watch::Sender<u64>,
     /// How far that is.
     pub load: Progress,
+    /// When somebody was last told of that, or of a snapshot.
+    pub told: Told,
     /// DEBUG SLEEP: held while the node sleeps.
     pub asleep: Mutex<()>,
     pub is_asleep: AtomicBool,

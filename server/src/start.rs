@@ -9,7 +9,7 @@ use crate::daemon::{self, Origin, PidFile, Supervisor};
 use crate::figures::{CoreFigures, Counters};
 use crate::log;
 use crate::logging::{self, Level, Role};
-use crate::persistence::{Rewrites, Snapshots};
+use crate::persistence::{Rewrites, Snapshots, Told};
 use crate::server::{EndRequest, Phase, Server};
 use crate::{commands, listen, memory, memtest, persistence, syscheck};
 use baton::persist::load::Progress;
@@ -275,6 +275,7 @@ fn make_server(
         is_loading: AtomicBool::new(true),
         loads: watch::Sender::new(0),
         load: Progress::default(),
+        told: Told::default(),
         asleep: Mutex::default(),
         is_asleep: AtomicBool::new(false),
         cron_paused: AtomicBool::new(false),

@@ -62,6 +62,20 @@ impl Family {
     /// The first version of the format that only Valkey writes.
     const VALKEY_FROM: u16 = 80;
 
+    /// The newest version of Redis (8.8) whose additions are known. Those that cannot be read are refused where they are met.
+    const REDIS_KNOWN: u16 = 14;
+    /// The same of Valkey.
+    const VALKEY_KNOWN: u16 = 81;
+
+    /// Whether it is known what may be in files of this version. Versions only add: what cannot be read of it has types and
+    /// opcodes of its own.
+    pub fn knows(self, version: u16) -> bool {
+        match self {
+            Self::Redis => (1..=Self::REDIS_KNOWN).contains(&version),
+            Self::Valkey => (Self::VALKEY_FROM..=Self::VALKEY_KNOWN).contains(&version),
+        }
+    }
+
     /// The family of a DUMP payload, which bears a version but no name.
     pub fn of_version(version: u16) -> Self {
         if version >= Self::VALKEY_FROM { Self::Valkey } else { Self::Redis }

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
 
 /// How a snapshot is loaded.
 #[derive(Clone, Copy, Debug)]
@@ -19,6 +20,10 @@ pub struct LoadOptions {
     pub verify: bool,
     /// Leaves keys out whose time is over. Not for the base of a log: what follows may speak of them.
     pub skip_expired: bool,
+    /// Reads files of versions that are not known, up to what cannot be read (`rdb-version-check relaxed`).
+    pub any_version: bool,
+    /// A pause after each key of a snapshot that is loaded whole, for tests (`key-load-delay`).
+    pub key_delay: Duration,
 }
 
 /// How far loading has come. Shared with whoever shows it.
@@ -34,6 +39,23 @@ pub struct Progress {
     pub keys: AtomicU64,
     /// Keys left out because their time was over.
     pub expired: AtomicU64,
+    /// Commands of the log replayed.
+    pub commands: AtomicU64,
+}
+
+impl Progress {
+    /// Something is being loaded from now on.
+    pub(super) fn begin(&self, now_ms: i64) {
+        for count in [&self.total, &self.done, &self.keys, &self.expired, &self.commands] {
+            count.store(0, Ordering::Relaxed);
+        }
+        self.started_ms.store(now_ms, Ordering::Relaxed);
+    }
+
+    /// Nothing is being loaded any more.
+    pub(super) fn end(&self) {
+        self.started_ms.store(0, Ordering::Relaxed);
+    }
 }
 
 /// What was in a snapshot.
@@ -63,6 +85,17 @@ pub enum LoadError {
         file: Arc<str>,
         /// What is wrong, and where.
         error: RdbError,
+    },
+    /// It is of a version that is not known, and `rdb-version-check` is strict.
+    #[error(
+        "{file}: can't handle RDB format version {version}. If it was written by a newer server, 'rdb-version-check relaxed' \
+        reads it all the same, unless something in it is unknown"
+    )]
+    Version {
+        /// The file.
+        file: Arc<str>,
+        /// The version of the format.
+        version: u16,
     },
     /// It has more databases than the node.
     #[error("{file} has a database {db}: raise 'databases', which is {databases}")]
@@ -110,7 +143,7 @@ pub fn snapshot(
 ) -> Result<Loaded, LoadError> {
     let format = |error: RdbError| LoadError::Format { file: name.clone(), error };
     let mut loaded = match Index::open(file).map_err(format)? {
-        Some(index) => by_index(node, name, file, &index, progress)?,
+        Some(index) => by_index(node, name, file, &index, options, progress)?,
         None => whole(node, name, file, options, progress)?,
     };
     node.libraries.replace_all(std::mem::take(&mut loaded.libraries));
@@ -123,11 +156,12 @@ fn by_index(
     name: &Arc<str>,
     file: &Bytes,
     index: &Index,
+    options: LoadOptions,
     progress: &Progress,
 ) -> Result<Loaded, LoadError> {
     let databases = node.settings().databases;
     let mut loaded = Loaded { is_lazy: true, end: file.len(), ..Loaded::default() };
-    let family = read_head(name, &file[..(index.head as usize).min(file.len())], &mut loaded)?;
+    let family = read_head(name, &file[..(index.head as usize).min(file.len())], options, &mut loaded)?;
     let mut slots: BTreeMap<u16, Vec<StoredSection>> = BTreeMap::new();
     for entry in &index.sections {
         if entry.db as usize >= databases {
@@ -161,7 +195,12 @@ fn stored(name: &Arc<str>, file: &Bytes, family: Family, entry: &IndexEntry) -> 
 }
 
 /// What stands before the first key.
-fn read_head(name: &Arc<str>, head: &[u8], loaded: &mut Loaded) -> Result<Family, LoadError> {
+fn read_head(
+    name: &Arc<str>,
+    head: &[u8],
+    options: LoadOptions,
+    loaded: &mut Loaded,
+) -> Result<Family, LoadError> {
     let format = |error: RdbError| LoadError::Format { file: name.clone(), error };
     let mut reader = Reader::new();
     let mut at = 0;
@@ -170,11 +209,24 @@ fn read_head(name: &Arc<str>, head: &[u8], loaded: &mut Loaded) -> Result<Family
         match item {
             Item::Aux { key, value } => loaded.aux.push((key.into_vec(), value.into_vec())),
             Item::Function(source) => loaded.libraries.push(source.into_vec()),
+            Item::Header { family, version } => check_version(name, family, version, options)?,
             _ => {}
         }
         at += used;
     }
     Ok(reader.header().map_or(Family::Redis, |(family, _)| family))
+}
+
+fn check_version(
+    name: &Arc<str>,
+    family: Family,
+    version: u16,
+    options: LoadOptions,
+) -> Result<(), LoadError> {
+    if options.any_version || family.knows(version) {
+        return Ok(());
+    }
+    Err(LoadError::Version { file: name.clone(), version })
 }
 
 /// A key on its way to the thread that builds it.
@@ -239,7 +291,10 @@ fn whole(
                     });
                 }
                 Item::SelectDb(n) => db = n as usize,
-                Item::Header { family: found, .. } => family = found,
+                Item::Header { family: found, version } => {
+                    check_version(name, found, version, options)?;
+                    family = found;
+                }
                 Item::Key(key) if key.expiry_ms.is_some_and(|at| at < skip_before) => {
                     loaded.expired += 1;
                     progress.expired.fetch_add(1, Ordering::Relaxed);
@@ -247,6 +302,9 @@ fn whole(
                 Item::Key(key) => {
                     let slot = Slot::of(&key.key);
                     loaded.keys += 1;
+                    if !options.key_delay.is_zero() {
+                        std::thread::sleep(options.key_delay);
+                    }
                     if !feed.give(node.slots.owner(slot), Raw { db, slot, end: at, family, key }) {
                         return Err(LoadError::GivenUp(name.clone()));
                     }

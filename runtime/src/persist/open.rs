@@ -14,6 +14,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 /// Where a node keeps its data, and how much of it is trusted.
 #[derive(Clone, Debug)]
@@ -30,9 +31,18 @@ pub struct OpenOptions {
     pub load_truncated: bool,
     /// Checksums of snapshots without an index are checked (`rdbchecksum`).
     pub verify: bool,
+    /// Snapshots of versions that are not known are read as far as possible (`rdb-version-check relaxed`).
+    pub any_version: bool,
+    /// A pause after each key of a snapshot without an index, for tests (`key-load-delay`).
+    pub key_delay: Duration,
 }
 
 impl OpenOptions {
+    fn load(&self, skip_expired: bool) -> LoadOptions {
+        let Self { verify, any_version, key_delay, .. } = *self;
+        LoadOptions { verify, skip_expired, any_version, key_delay }
+    }
+
     /// Where a server before Redis 7 kept its log: one file, beside the snapshot.
     fn single_log(&self) -> PathBuf {
         use std::os::unix::ffi::OsStrExt;
@@ -135,7 +145,7 @@ pub enum OpenError {
 /// [`OpenError`]. The node may hold a part of the data then, and must not serve it.
 pub fn open(node: &Arc<Node>, options: &OpenOptions, progress: &Progress) -> Result<Opened, OpenError> {
     let storage = node.shared_storage();
-    progress.started_ms.store(node.now_ms(), Ordering::Relaxed);
+    progress.begin(node.now_ms());
     let faults = mapped::faults();
     let opened = if options.appendonly {
         match find_log(storage, options)? {
@@ -146,7 +156,7 @@ pub fn open(node: &Arc<Node>, options: &OpenOptions, progress: &Progress) -> Res
     } else {
         open_snapshot(node, storage, options, progress)
     };
-    progress.started_ms.store(0, Ordering::Relaxed);
+    progress.end();
     let opened = opened.map(|opened| opened.with_libraries(node));
     if mapped::faults() != faults {
         return Err(OpenError::Vanished);
@@ -181,8 +191,7 @@ fn open_snapshot(
         Err(error) => return Err(OpenError::File { doing: "read", path: path.clone(), error }),
     };
     progress.total.store(file.len() as u64, Ordering::Relaxed);
-    let load = LoadOptions { verify: options.verify, skip_expired: true };
-    let loaded = load::snapshot(node, &shown(path), &file, load, progress)?;
+    let loaded = load::snapshot(node, &shown(path), &file, options.load(true), progress)?;
     let notes = vec![told(&shown(path), &loaded)];
     Ok(Opened { source: Source::Snapshot, log: None, notes })
 }
@@ -196,7 +205,10 @@ pub fn reread_log(node: &Arc<Node>, options: &OpenOptions, progress: &Progress) 
     let Some(log) = &*dir else {
         return Ok(Opened { source: Source::Nothing, log: None, notes: Vec::new() });
     };
-    let (_, notes) = load_log(node, node.shared_storage(), options, log, progress)?;
+    progress.begin(node.now_ms());
+    let loaded = load_log(node, node.shared_storage(), options, log, progress);
+    progress.end();
+    let (_, notes) = loaded?;
     Ok(Opened { source: Source::Log, log: None, notes }.with_libraries(node))
 }
 
@@ -238,8 +250,7 @@ fn load_log(
             return Err(OpenError::Damaged { file: name, verdict });
         }
         if n == 0 && starts_with_snapshot(&file) {
-            let load = LoadOptions { verify: options.verify, skip_expired: false };
-            let loaded = load::snapshot(node, &name, &file, load, progress)?;
+            let loaded = load::snapshot(node, &name, &file, options.load(false), progress)?;
             notes.push(told(&name, &loaded));
             from = loaded.end;
         }

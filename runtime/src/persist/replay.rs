@@ -91,6 +91,7 @@ pub fn commands(
         let mut out = Out::new(false);
         let mut state = node.baton(core).take();
         applied.fetch_add(work.len() as u64, Ordering::Relaxed);
+        progress.commands.fetch_add(work.len() as u64, Ordering::Relaxed);
         for one in work {
             let outcome = run(node, &mut state, &settings, now_ms, &one, &mut out);
             if outcome.map_err(ReplayError::Damaged)? == Outcome::Refused {

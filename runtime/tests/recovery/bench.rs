@@ -56,6 +56,8 @@ pub fn opened(
         appendonly,
         load_truncated: true,
         verify: true,
+        any_version: false,
+        key_delay: Duration::ZERO,
     };
     let opened = open(&node, &options, &Progress::default())?;
     Ok((node, opened))

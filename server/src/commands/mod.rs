@@ -21,7 +21,7 @@ mod config;
 mod connection;
 mod cores;
 mod debug;
-mod info;
+pub mod info;
 mod latency;
 mod memory;
 mod monitor;

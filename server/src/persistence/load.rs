@@ -2,7 +2,7 @@
 
 use super::{begin_rewrite, log_dir, snapshot_path};
 use crate::client::{Client, Post};
-use crate::config::Settings;
+use crate::config::{RdbVersionCheck, Settings};
 use crate::log;
 use crate::logging::Level;
 use crate::server::Server;
@@ -25,7 +25,7 @@ pub fn open_all(server: &Arc<Server>) -> Result<(), String> {
     let options = options(&settings);
     let start = Instant::now();
     let opened = open::open(&server.node, &options, &server.load).map_err(|error| error.to_string())?;
-    tell(&opened, start.elapsed());
+    tell(server, &opened, start.elapsed());
     // What was loaded is on disk already.
     server.snapshots.saved_changes.store(server.changes(), Ordering::Relaxed);
     if settings.appendonly {
@@ -67,18 +67,36 @@ fn options(settings: &Settings) -> OpenOptions {
         appendonly: settings.appendonly,
         load_truncated: settings.aof_load_truncated,
         verify: settings.rdbchecksum,
+        any_version: settings.rdb_version_check == RdbVersionCheck::Relaxed,
+        key_delay: Duration::from_micros(settings.key_load_delay.max(0) as u64),
     }
 }
 
-fn tell(opened: &Opened, took: Duration) {
+fn tell(server: &Server, opened: &Opened, took: Duration) {
     for note in &opened.notes {
         log!(Level::Notice, "{note}");
     }
     let seconds = took.as_secs_f64();
+    let load = &server.load;
+    let (keys, commands) = (load.keys.load(Ordering::Relaxed), load.commands.load(Ordering::Relaxed));
+    let per_second = |count: u64| (count as f64 / seconds.max(1e-6)) as u64;
     match opened.source {
         Source::Nothing => {}
-        Source::Snapshot => log!(Level::Notice, "DB loaded from disk: {seconds:.3} seconds"),
-        Source::Log => log!(Level::Notice, "DB loaded from append only file: {seconds:.3} seconds"),
+        Source::Snapshot => {
+            let rate = per_second(keys);
+            log!(
+                Level::Notice,
+                "DB loaded from disk: {seconds:.3} seconds, {keys} keys, {rate} keys per second"
+            );
+        }
+        Source::Log => {
+            let (rate, commands_rate) = (per_second(keys), per_second(commands));
+            log!(
+                Level::Notice,
+                "DB loaded from append only file: {seconds:.3} seconds, {keys} keys of the base, {rate} keys per second, \
+                 {commands} commands, {commands_rate} commands per second"
+            );
+        }
     }
 }
 
@@ -165,7 +183,7 @@ fn reload_now(server: &Arc<Server>, from: Reload) -> Result<(), String> {
         Reload::Saved | Reload::Snapshot => open::open(&server.node, &options, &server.load),
     };
     server.node.hold_all().listen_if_wanted();
-    tell(&opened.map_err(|error| error.to_string())?, start.elapsed());
+    tell(server, &opened.map_err(|error| error.to_string())?, start.elapsed());
     server.loads.send_modify(|count| *count += 1);
     Ok(())
 }

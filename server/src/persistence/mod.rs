@@ -5,12 +5,15 @@
 //! | `snapshots` | SAVE, BGSAVE, save points, the last snapshot before the end     |
 //! | `rewrites`  | the log: on and off, rewritten by command or because it grew    |
 //! | `load`      | the start, and DEBUG RELOAD                                    |
+//! | `progress`  | lines in the log about what takes long                         |
 
 mod load;
+mod progress;
 mod rewrites;
 mod snapshots;
 
 pub use load::{Reload, open_all, reload};
+pub use progress::{Told, tell_progress};
 pub use rewrites::{Rewrites, begin_rewrite, is_rewriting, log_growth, turn_log};
 pub use snapshots::{STOPPED, Snapshots, begin, save_at_end, save_for, stops_writes};
 

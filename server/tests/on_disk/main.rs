@@ -3,11 +3,13 @@
 //! | file        | shows                                                                |
 //! |-------------|----------------------------------------------------------------------|
 //! | `libraries` | libraries of functions survive, though nothing here can run them       |
+//! | `loading`   | other versions of the format, and the lines about progress             |
 
 #[path = "../support/mod.rs"]
 mod support;
 
 mod libraries;
+mod loading;
 
 use std::time::{Duration, Instant};
 use support::client::Client;

@@ -1,0 +1,56 @@
+//! Snapshots of other versions, and what the log tells of a file that takes long.
+
+use crate::support::client::Reply;
+use crate::support::process::Server;
+use std::fs;
+
+/// An RDB file without a checksum, with one key.
+fn snapshot(magic: &[u8; 9]) -> Vec<u8> {
+    [&magic[..], b"\xfe\0\0\x03key\x05value\xff", &[0; 8]].concat()
+}
+
+/// A Baton that has been stopped, with this snapshot.
+fn baton_with(snapshot: &[u8], settings: &[(&str, &str)]) -> Server {
+    let mut baton = Server::baton(&[&[("save", ""), ("cores", "2")], settings].concat());
+    baton.terminate();
+    fs::write(baton.directory().join("dump.rdb"), snapshot).expect("written");
+    baton
+}
+
+#[track_caller]
+fn check(magic: &[u8; 9], strict: bool) {
+    let settings: &[_] = if strict { &[] } else { &[("rdb-version-check", "relaxed")] };
+    let mut baton = baton_with(&snapshot(magic), settings);
+    baton.restart();
+    assert_eq!(baton.client().run("GET key"), Reply::bulk("value"), "{}", magic.escape_ascii());
+}
+
+#[test]
+fn versions() {
+    check(b"REDIS0003", true);
+    check(b"REDIS0014", true);
+    check(b"VALKEY080", true);
+    for unknown in [b"REDIS0099", b"VALKEY099"] {
+        check(unknown, false);
+        let mut baton = baton_with(&snapshot(unknown), &[]);
+        let refused = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| baton.restart()));
+        assert!(refused.is_err(), "{}", unknown.escape_ascii());
+        let log = baton.log();
+        assert!(log.contains("can't handle RDB format version 99"), "{log}");
+        assert!(log.contains("rdb-version-check relaxed"), "{log}");
+    }
+}
+
+#[test]
+fn progress_is_told() {
+    let mut file = b"REDIS0010\xfe\0".to_vec();
+    for n in 0..250 {
+        file.extend_from_slice(format!("\0\x07key:{n:03}\x01v").as_bytes());
+    }
+    file.extend_from_slice(b"\xff\0\0\0\0\0\0\0\0");
+    let mut baton = baton_with(&file, &[("key-load-delay", "10000")]);
+    baton.restart();
+    let log = baton.log();
+    assert!(log.contains("Loading: ") && log.contains(" keys, 0 commands"), "{log}");
+    assert!(log.contains("250 keys, ") && log.contains(" keys per second"), "{log}");
+}
