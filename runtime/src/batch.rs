@@ -338,13 +338,15 @@ impl Node {
                 Call { command: node.registry.get(id), args: &args[at - count..at], only_key, slot }
             });
             state.book.inbox += owned.len() as u64;
-            let before = state.shard.effects.len();
             let mut replies = Out::new(who.resp3);
             let mut reply_ends = Vec::with_capacity(owned.len());
-            run_group(&node, state, core, &who, calls, &mut replies, Some(&mut reply_ends));
-            let journaled = state.shard.effects.len() > before;
-            // The replies may leave from now on, so what they speak of must be in the log.
+            // What the holder's own commands have left counts for the holder, what these leave for the asker.
             state.push_effects();
+            let journaled = journal::for_others(|| {
+                run_group(&node, state, core, &who, calls, &mut replies, Some(&mut reply_ends));
+                // The replies may leave from now on, so what they speak of must be in the log.
+                state.push_effects();
+            });
             // The asker may be gone; its commands have been run all the same.
             drop(done.send(Replies { bytes: replies.into_bytes(), ends: reply_ends, journaled }));
         }));

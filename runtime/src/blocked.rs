@@ -10,6 +10,7 @@
 use crate::baton::Holding;
 use crate::caught::execute_caught;
 use crate::held::Who;
+use crate::journal;
 use crate::node::{CoreState, Cores, Node};
 use crate::registry::Registered;
 use baton_engine::command::{Begin, KeyFlag};
@@ -227,24 +228,31 @@ fn run_claimed(
 /// Does what could not be done under the batons that were held before. No baton may be held here.
 #[cold]
 pub(crate) fn settle(node: &Arc<Node>) {
-    while let Some(deferred) = node.deferred.pop() {
-        let (Deferred::Run(waiter) | Deferred::Leave(waiter)) = &deferred;
-        let mut held = node.hold(|node| cores_of(node, waiter));
-        let (settings, now_ms) = (node.settings().clone(), held.now_ms());
-        held.with_list(|list| {
-            if let Deferred::Run(waiter) = &deferred {
-                run_claimed(node, list, &settings, now_ms, waiter);
-            }
-            let mut keyspace = Keyspace::many(list, &settings, waiter.db, now_ms);
-            if waiter.is_done() {
-                keyspace.stop_waiting(waiter);
-            }
-            if waiter.was_passed() {
-                keyspace.look_again(waiter);
-            }
-        });
-        held.let_go();
-    }
+    // Those who are answered see to what their commands left in the log.
+    journal::for_others(|| {
+        while let Some(deferred) = node.deferred.pop() {
+            settle_one(node, &deferred);
+        }
+    });
+}
+
+fn settle_one(node: &Arc<Node>, deferred: &Deferred) {
+    let (Deferred::Run(waiter) | Deferred::Leave(waiter)) = deferred;
+    let mut held = node.hold(|node| cores_of(node, waiter));
+    let (settings, now_ms) = (node.settings().clone(), held.now_ms());
+    held.with_list(|list| {
+        if let Deferred::Run(waiter) = deferred {
+            run_claimed(node, list, &settings, now_ms, waiter);
+        }
+        let mut keyspace = Keyspace::many(list, &settings, waiter.db, now_ms);
+        if waiter.is_done() {
+            keyspace.stop_waiting(waiter);
+        }
+        if waiter.was_passed() {
+            keyspace.look_again(waiter);
+        }
+    });
+    held.let_go();
 }
 
 /// The cores of all keys of a waiter's command.

@@ -118,7 +118,7 @@ pub struct Connection<S> {
     /// The replies that have been written wait for the log.
     parked: bool,
     /// In which round of the flusher this connection asked to be woken.
-    asked: u64,
+    asked: u32,
     parser: Parser,
     input: Vec<u8>,
     output: Vec<u8>,
@@ -368,7 +368,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             if self.parser.requests().is_empty() && stop.is_none() {
                 return;
             }
-            self.run_requests().await;
+            if self.parser.requests().len() != 1 || !self.run_only_request() {
+                // Boxed: else the future of every idle connection would have room for this.
+                Box::pin(self.run_requests()).await;
+            }
             if self.session.client.ending() != End::No {
                 return;
             }
@@ -383,15 +386,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Runs the requests that the parser has cut out.
     async fn run_requests(&mut self) {
         while !self.parser.requests().is_empty() {
-            if self.parser.requests().len() == 1 && self.run_only_request() {
-                return;
-            }
             let server = &*self.server;
             let mut done = 0;
             let mut after = After::Go;
             // The replies so far are so long that they had better leave first.
             let mut full = false;
-            let (before, pushes) = (self.session.out.len(), journal::pushes_here());
+            let (before, mut pushes) = (self.session.out.len(), journal::pushes_here());
             {
                 let args: Vec<&[u8]> = self.parser.spans().iter().map(|span| span.of(&self.input)).collect();
                 let (mut at, mut plain) = (0, self.session.is_plain());
@@ -402,7 +402,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     match self.session.step(server, plain, request) {
                         Step::Batch(call) => batch.push(call),
                         Step::Alone(command) => {
-                            full = !run_batch(&mut self.session, &mut batch, &mut done).await;
+                            full = !run_batch(&mut self.session, &mut batch, &mut done, &mut pushes).await;
                             if full {
                                 break;
                             }
@@ -416,7 +416,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                         }
                     }
                 }
-                full = full || !run_batch(&mut self.session, &mut batch, &mut done).await;
+                full = full || !run_batch(&mut self.session, &mut batch, &mut done, &mut pushes).await;
                 // One that waits is counted when its wait is over.
                 let waits = matches!(after, After::Paused | After::Wait { .. });
                 self.session.count_commands(done - usize::from(waits));
@@ -835,8 +835,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 }
 
-/// Runs the commands collected so far and counts them; false when it stopped because their replies are long.
-async fn run_batch(session: &mut Session, batch: &mut Vec<Call<'_, '_>>, done: &mut usize) -> bool {
+/// Runs the commands collected so far and counts them; false when it stopped because their replies are long. `pushes` is
+/// what [`pushes_here`](journal::pushes_here) would be if only others had pushed.
+async fn run_batch(
+    session: &mut Session,
+    batch: &mut Vec<Call<'_, '_>>,
+    done: &mut usize,
+    pushes: &mut u64,
+) -> bool {
     let Some(last) = batch.last() else { return true };
     session.client.last_command.store(last.command.id, Ordering::Relaxed);
     let (node, core) = (&session.server.node, session.client.core);
@@ -845,7 +851,10 @@ async fn run_batch(session: &mut Session, batch: &mut Vec<Call<'_, '_>>, done: &
     let mut run = node.run_batch_now(&session.who, core, batch, &mut out);
     if run < batch.len() && out.len() < full {
         // Boxed: else the future of every idle connection would have room for this.
-        run += Box::pin(node.run_batch(&session.who, core, &batch[run..], &mut out)).await;
+        let rest = node.run_batch(&session.who, core, &batch[run..], &mut out);
+        let (more, of_others) = Box::pin(journal::pushes_of_others(rest)).await;
+        run += more;
+        *pushes += of_others;
     }
     *session.out.bytes_mut() = out;
     *done += run;

@@ -27,7 +27,7 @@ pub struct Flusher {
     core: usize,
     waiting: RefCell<Vec<(Until, Waker)>>,
     /// Grows whenever somebody is let go, so that those who asked before know that they may have to ask again.
-    round: Cell<u64>,
+    round: Cell<u32>,
     kicked: Cell<bool>,
     task: RefCell<Option<Waker>>,
 }
@@ -56,7 +56,7 @@ impl Flusher {
 
     /// Has this waker woken when it is so. Once per round: `asked` is where the caller keeps the round in which it asked.
     /// Look whether it is so already after it, not before.
-    pub fn wait(&self, until: Until, asked: &mut u64, waker: &Waker) {
+    pub fn wait(&self, until: Until, asked: &mut u32, waker: &Waker) {
         if *asked == self.round.get() {
             return;
         }
@@ -112,7 +112,8 @@ impl Flusher {
             waits
         });
         if waiting.len() < before {
-            self.round.set(self.round.get() + 1);
+            // Never 0, the round of those who have not asked.
+            self.round.set(self.round.get().checked_add(1).unwrap_or(1));
         }
         if waiting.is_empty() && waiting.capacity() > 1024 {
             *waiting = Vec::new();

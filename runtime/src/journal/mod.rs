@@ -49,6 +49,8 @@ use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 use pending::Pending;
 use std::cell::Cell;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::task::Waker;
@@ -74,6 +76,28 @@ pub fn pushes_here() -> u64 {
 /// Notes that work which another thread did for this one has pushed effects.
 pub(crate) fn note_push() {
     PUSHES.set(PUSHES.get() + 1);
+}
+
+/// Waits for a future, and tells how often this thread has [pushed](pushes_here) for others meanwhile: in their turns between
+/// its own.
+pub async fn pushes_of_others<F: Future>(future: F) -> (F::Output, u64) {
+    let mut future = pin!(future);
+    let (start, mut own) = (PUSHES.get(), 0);
+    let output = poll_fn(|cx| {
+        let before = PUSHES.get();
+        let poll = future.as_mut().poll(cx);
+        own += PUSHES.get() - before;
+        poll
+    });
+    let output = output.await;
+    (output, PUSHES.get() - start - own)
+}
+
+/// Does work that others see to and wait for: it does not count for this thread. Whether it has pushed effects.
+pub(crate) fn for_others(work: impl FnOnce()) -> bool {
+    let before = PUSHES.get();
+    work();
+    PUSHES.replace(before) != before
 }
 
 /// `appendfsync`: when a reply may leave, and who syncs when.

@@ -4,7 +4,9 @@
 use crate::bench::{Contents, LOG, exec, held, journaled, replayed, try_replayed};
 use crate::node::Bench;
 use baton::journal::Policy;
-use baton::storage::SimulatedStorage;
+use baton::storage::{SimulatedStorage, Storage};
+use std::collections::BTreeSet;
+use std::path::Path;
 
 /// One thing that a client does.
 const STEPS: &[&[&str]] = &[
@@ -72,7 +74,12 @@ fn at_every_call(synced: bool, found: impl Fn(&SimulatedStorage) -> Vec<Simulate
         let bench = journaled(&storage, Policy::Never);
         storage.stop_at(call);
         let story = tell(&bench, synced);
+        // Many crashes leave the same.
+        let mut seen = BTreeSet::new();
         for disk in found(&storage) {
+            if !seen.insert(disk.read(Path::new(LOG)).unwrap()) {
+                continue;
+            }
             let recovered = replayed(&disk, &[LOG]);
             let at = story.states.iter().rposition(|state| *state == recovered);
             let at = at.unwrap_or_else(|| panic!("call {call}: half done: {recovered:?}"));
@@ -88,7 +95,7 @@ fn a_killed_process_loses_nothing_that_was_written() {
 
 #[test]
 fn a_failed_machine_loses_nothing_that_was_synced() {
-    at_every_call(true, |storage| (0..60).map(|_| storage.crashed()).collect());
+    at_every_call(true, |storage| (0..20).map(|_| storage.crashed()).collect());
 }
 
 #[test]
@@ -99,8 +106,12 @@ fn a_failed_machine_leaves_whole_steps_whatever_was_not_synced() {
     let bench = journaled(&storage, Policy::Never);
     let story = tell(&bench, false);
     let mut longest = 0;
-    for _ in 0..400 {
+    let mut seen = BTreeSet::new();
+    for _ in 0..200 {
         let disk = storage.crashed();
+        if !seen.insert(disk.read(Path::new(LOG)).unwrap()) {
+            continue;
+        }
         let Ok(recovered) = try_replayed(&disk, &[LOG], 0) else { continue };
         let at = story.states.iter().rposition(|state| *state == recovered).expect("half done");
         longest = longest.max(at);

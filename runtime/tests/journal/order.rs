@@ -237,3 +237,24 @@ fn what_leaves_nothing_writes_nothing() {
     bench.batch(1, &["GET k", "SET k v2"]);
     assert!(baton::journal::pushes_here() > before.0);
 }
+
+#[test]
+fn work_for_others_counts_for_them_alone() {
+    let storage = SimulatedStorage::new(12);
+    let bench = journaled(&storage, Policy::Never);
+    let key = key_on(2, 0);
+    let (before, mut held) = (baton::journal::pushes_here(), bench.node.hold_all());
+    let (client, line) = (bench.client(), format!("SET {key} 1"));
+    let asker = thread::spawn(move || {
+        let before = baton::journal::pushes_here();
+        client.batch(0, &[line]);
+        baton::journal::pushes_here() - before
+    });
+    // Until its work lies in the inbox of the core.
+    thread::sleep(std::time::Duration::from_millis(50));
+    bench.run_in(&mut held, &format!("GET {key}"));
+    held.finish();
+    assert!(asker.join().unwrap() > 0);
+    assert_eq!(baton::journal::pushes_here(), before, "who only read waits for nothing");
+    assert_eq!(bench.run(&format!("GET {key}")), "\"1\"");
+}

@@ -163,6 +163,12 @@ impl Server {
         }
     }
 
+    /// Changes a setting for the next [`restart`](Self::restart).
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.settings.retain(|(other, _)| other != name);
+        self.settings.push((name.to_owned(), value.to_owned()));
+    }
+
     /// Starts the ended process again with the same settings and directory, on a new port.
     #[track_caller]
     pub fn restart(&mut self) {
