@@ -13,6 +13,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
+/// Keys whose memory is asked for at once.
+const WINDOW: usize = 32;
+
 /// How a snapshot is loaded.
 #[derive(Clone, Copy, Debug)]
 pub struct LoadOptions {
@@ -265,6 +268,13 @@ fn whole(
         }
         progress.keys.fetch_add(entries.len() as u64, Ordering::Relaxed);
         let mut state = node.baton(core).take();
+        // The memory of many at once: each alone would be waited for.
+        for window in entries.chunks(WINDOW) {
+            window.iter().for_each(|(slot, _, _)| state.shard.prefetch_slot(*slot));
+            for (slot, db, entry) in window {
+                state.shard.prefetch_entry(*slot, *db, node.hasher().hash(entry.key()));
+            }
+        }
         for (slot, db, entry) in entries {
             if let Err(entry) = state.shard.add_loaded(slot, db, entry) {
                 let key = entry.key().escape_ascii().to_string();

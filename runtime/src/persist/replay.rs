@@ -12,7 +12,7 @@ use baton_engine::aof::read::{Position, Reader, Verdict};
 use baton_engine::context::{Caller, Context};
 use baton_engine::error::CommandError;
 use baton_engine::execute::{Outcome, execute_fn};
-use baton_engine::keyspace::Keyspace;
+use baton_engine::keyspace::{Keyspace, Shard};
 use baton_engine::random::Rng;
 use baton_engine::reply::Out;
 use baton_engine::settings::Settings;
@@ -20,6 +20,9 @@ use baton_engine::slot::Slot;
 use smallvec::SmallVec;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Commands whose memory is asked for at once.
+const WINDOW: usize = 32;
 
 /// Nothing is over while the log is replayed: what was over when it was written says so itself.
 const BEFORE_ALL_MS: i64 = 0;
@@ -92,12 +95,15 @@ pub fn commands(
         let mut state = node.baton(core).take();
         applied.fetch_add(work.len() as u64, Ordering::Relaxed);
         progress.commands.fetch_add(work.len() as u64, Ordering::Relaxed);
-        for one in work {
-            let outcome = run(node, &mut state, &settings, now_ms, &one, &mut out);
-            if outcome.map_err(ReplayError::Damaged)? == Outcome::Refused {
-                refused.fetch_add(1, Ordering::Relaxed);
+        for window in work.chunks(WINDOW) {
+            let places = ask_ahead(node, &state.shard, window);
+            for (one, place) in window.iter().zip(places) {
+                let outcome = run(node, &mut state, &settings, now_ms, one, place, &mut out);
+                if outcome.map_err(ReplayError::Damaged)? == Outcome::Refused {
+                    refused.fetch_add(1, Ordering::Relaxed);
+                }
+                out.truncate(0);
             }
-            out.truncate(0);
         }
         node.publish_events(&mut state.shard, &settings);
         Ok(())
@@ -160,6 +166,28 @@ fn find<'n>(node: &'n Node, args: &[&[u8]]) -> Option<&'n Registered> {
     }
 }
 
+/// Where the only key of a command belongs: its slot and its hash.
+type Place = Option<(Slot, u64)>;
+
+/// Finds out where the keys of some commands belong, and asks for the memory there: all of it is on its way when the first of
+/// them runs.
+fn ask_ahead(node: &Node, shard: &Shard, work: &[Work<'_, '_>]) -> [Place; WINDOW] {
+    let mut places = [None; WINDOW];
+    for (one, place) in work.iter().zip(&mut places) {
+        if let Some(key) = one.command.only_key.and_then(|at| one.args.get(at)) {
+            let slot = Slot::of(key);
+            *place = Some((slot, node.hasher().hash(key)));
+            shard.prefetch_slot(slot);
+        }
+    }
+    for (one, place) in work.iter().zip(&places) {
+        if let Some((slot, hash)) = *place {
+            shard.prefetch_entry(slot, one.db, hash);
+        }
+    }
+    places
+}
+
 /// Runs a command on the one core that it needs.
 fn run(
     node: &Node,
@@ -167,6 +195,7 @@ fn run(
     settings: &Settings,
     now_ms: i64,
     work: &Work<'_, '_>,
+    place: Place,
     out: &mut Out,
 ) -> Result<Outcome, CommandError> {
     let Some(run) = work.command.run.filter(|_| work.command.command.arity.accepts(work.args.len())) else {
@@ -174,15 +203,14 @@ fn run(
     };
     let mut keyspace = Keyspace::one(&mut state.shard, settings, work.db, BEFORE_ALL_MS);
     keyspace.show_time(now_ms);
-    match work.command.only_key.and_then(|at| work.args.get(at)) {
-        Some(key) => {
-            let slot = Slot::of(key);
+    match (place, work.command.only_key.and_then(|at| work.args.get(at))) {
+        (Some((slot, hash)), Some(key)) => {
             keyspace.build_slot(slot)?;
-            keyspace.hint(key, slot, node.hasher().hash(key));
+            keyspace.hint(key, slot, hash);
         }
         // SORT with BY or GET: what it looks at does not stand in it.
-        None if work.command.command.has_unknown_keys() => keyspace.build_all()?,
-        None => {
+        _ if work.command.command.has_unknown_keys() => keyspace.build_all()?,
+        _ => {
             let mut slots: SmallVec<[Slot; 8]> = SmallVec::new();
             for spec in work.command.command.keys {
                 // What cannot be found in the arguments the command itself will refuse.
