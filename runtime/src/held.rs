@@ -241,6 +241,7 @@ impl<'n> Held<'n> {
         let mut shards = Shards(&mut self.states);
         let mut keyspace = Keyspace::many(&mut shards, settings, who.db, self.now_ms);
         keyspace.set_no_touch(who.no_touch);
+        keyspace.set_keep_expired(!command.has(Flag::Write) && node.paused.load(Ordering::Relaxed));
         let (hasher, rng) = (node.hasher(), Rng::seeded(seed));
         let mut ctx = Context { keyspace, out: &mut *out, settings, hasher, rng, caller };
         let outcome = execute_for(who, &mut ctx, run, args);

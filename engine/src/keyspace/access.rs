@@ -57,6 +57,7 @@ pub struct Keyspace<'a> {
     /// The time that access clocks show: of a replay, where `now_ms` is before all, the present.
     clock_ms: i64,
     no_touch: bool,
+    keep_expired: bool,
     dirty: u64,
     /// A key of the running command, by its place in memory, and its slot: see [`hint`](Self::hint).
     hint: (*const u8, usize, Slot, u64),
@@ -81,7 +82,17 @@ impl<'a> Keyspace<'a> {
 
     fn over(held: Held<'a>, settings: &'a Settings, db: usize, now_ms: i64) -> Self {
         let nowhere = (std::ptr::null(), 0, Slot::FIRST, 0);
-        Self { held, settings, db, now_ms, clock_ms: now_ms, no_touch: false, dirty: 0, hint: nowhere }
+        Self {
+            held,
+            settings,
+            db,
+            now_ms,
+            clock_ms: now_ms,
+            no_touch: false,
+            keep_expired: false,
+            dirty: 0,
+            hint: nowhere,
+        }
     }
 
     /// Lookups leave access clocks alone (CLIENT NO-TOUCH).
@@ -92,6 +103,12 @@ impl<'a> Keyspace<'a> {
     /// Access clocks show this time (Unix ms) instead of that of the commands.
     pub fn show_time(&mut self, clock_ms: i64) {
         self.clock_ms = clock_ms;
+    }
+
+    /// Keys whose time is over stay where they are (CLIENT PAUSE); absent they are all the same. Only for commands that
+    /// write nothing: a key must not be added beside one that stayed.
+    pub fn set_keep_expired(&mut self, keep_expired: bool) {
+        self.keep_expired = keep_expired;
     }
 
     /// Tells that `key` is in `slot` and has this hash, which the router has computed already. `key` must be the very slice that is
@@ -739,7 +756,9 @@ impl<'a> Keyspace<'a> {
         let table = &shard.slot(slot)?.db(physical)?.table;
         let place = table.locate(self.hash_of(key, shard), |entry| entry.key() == key)?;
         if table.at(place)?.expiry().is_some_and(|at| at <= now_ms) {
-            self.expire(key);
+            if !self.keep_expired {
+                self.expire(key);
+            }
             return None;
         }
         Some(Found { slot, physical, place })

@@ -165,3 +165,13 @@ fn a_killed_client_waits_no_more() {
     check(&mut client, "RPUSH list x; LLEN list", ":1 :1");
     wait_until(|| !client.run("CLIENT LIST").text().contains("cmd=blpop"));
 }
+
+#[test]
+fn keys_whose_time_ends_during_a_pause_stay_till_its_end() {
+    let mut server = server();
+    let mut client = server.client();
+    check(&mut client, "SET k v PX 20; SET l w PX 20; CLIENT PAUSE 100 WRITE", "+OK +OK +OK");
+    std::thread::sleep(Duration::from_millis(40));
+    check(&mut client, "GET k; EXISTS k l; MGET k l; TTL k; DBSIZE", "$-1 :0 [$-1, $-1] :-2 :2");
+    wait_until(|| client.run("DBSIZE").integer() == Some(0));
+}
