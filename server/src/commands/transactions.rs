@@ -107,6 +107,7 @@ fn watch(session: &mut Session, args: &[&[u8]], _: Option<&mut Held<'_>>) -> Res
         }
         let was_there = held.with_keyspace(db, |keyspace| {
             keyspace.build_slot(Slot::of(key))?;
+            keyspace.set_keep_expired(session.server.is_paused.load(Ordering::Relaxed));
             // A key whose time was over before is absent: its removal is no change.
             let was_there = keyspace.exists(key);
             keyspace.watch(key, &watching.flag);

@@ -173,5 +173,6 @@ fn keys_whose_time_ends_during_a_pause_stay_till_its_end() {
     check(&mut client, "SET k v PX 20; SET l w PX 20; CLIENT PAUSE 100 WRITE", "+OK +OK +OK");
     std::thread::sleep(Duration::from_millis(40));
     check(&mut client, "GET k; EXISTS k l; MGET k l; TTL k; DBSIZE", "$-1 :0 [$-1, $-1] :-2 :2");
+    check(&mut client, "WATCH k; DBSIZE; UNWATCH", "+OK :2 +OK");
     wait_until(|| client.run("DBSIZE").integer() == Some(0));
 }
