@@ -90,6 +90,8 @@ async fn serve(
     mut inlet: mpsc::UnboundedReceiver<Arrival>,
 ) {
     let mut phase = server.phase.subscribe();
+    // The end may have begun before this core did.
+    phase.mark_changed();
     let flusher = Rc::new(Flusher::new(server.node.clone(), core));
     let buffers = Rc::new(Buffers::new(flusher.clone()));
     let flushing = tokio::task::spawn_local({
