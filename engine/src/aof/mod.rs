@@ -5,6 +5,7 @@
 //! | `manifest` | the list of the files: parse, write, and the next one after every change             |
 //! | `block`    | the annotation in front of every block that Baton writes: lengths and checksums      |
 //! | `read`     | whole commands and transactions out of a file; where it is torn, where damaged       |
+//! | `rewrite`  | a snapshot as commands: the base of a log that has no snapshot in front               |
 //! | `route`    | the slots that a command touches, for replay by many cores                           |
 //!
 //! Everything here works on slices of bytes: the caller reads, maps, writes, syncs and renames.
@@ -16,4 +17,5 @@ pub mod manifest;
 pub mod read;
 #[cfg(test)]
 mod read_tests;
+pub mod rewrite;
 pub mod route;

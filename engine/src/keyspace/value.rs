@@ -20,6 +20,18 @@ pub enum Value {
 }
 
 impl Value {
+    /// The value, to read.
+    pub fn borrowed(&self) -> ValueRef<'_> {
+        match self {
+            Self::Bytes(bytes) => ValueRef::Str(StrRef::Raw(bytes)),
+            Self::Int(n) => ValueRef::Str(StrRef::Int(*n)),
+            Self::List(list) => ValueRef::List(list),
+            Self::Set(set) => ValueRef::Set(set),
+            Self::Hash(hash) => ValueRef::Hash(hash),
+            Self::ZSet(zset) => ValueRef::ZSet(zset),
+        }
+    }
+
     /// The bytes of a string; empty for other types.
     pub fn into_bytes(self) -> Vec<u8> {
         match self {

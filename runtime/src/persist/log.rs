@@ -11,8 +11,11 @@
 //! | 4    | the manifest names the new base, the old files are history   | the new base and the new increment           |
 //! | 5    | history is removed                                           | the same                                     |
 //!
+//! Without a preamble (`aof-use-rdb-preamble no`), step 3 writes a temporary snapshot, and the base from that: plain commands.
+//!
 //! Turning the log on is the same with nothing before it: the increment is named together with its base, in step 4.
 
+use super::convert::{self, CommandOptions, Converted};
 use super::log_dir::{LogDir, LogDirError};
 use crate::journal::LogFile;
 use crate::node::Node;
@@ -41,6 +44,10 @@ pub struct RewriteOptions {
     pub incremental_sync: bool,
     /// Files that are no longer needed stay.
     pub keep_history: bool,
+    /// The base is a snapshot (`aof-use-rdb-preamble`), else commands.
+    pub preamble: bool,
+    /// A base of commands begins with its time (`aof-timestamp-enabled`).
+    pub timestamps: bool,
     /// A pause after each key, for tests.
     pub delay: Duration,
     /// The log is on, or is turned on by this; if not, only a base is written.
@@ -61,6 +68,25 @@ pub enum RewriteError {
     LogDir(#[from] LogDirError),
 }
 
+/// What is done when the snapshot of a rewrite is there.
+struct Plan {
+    /// The first increment that the new base does not hold.
+    first_kept: u64,
+    keep_history: bool,
+    /// The log was on before.
+    went_on: bool,
+    /// The snapshot is only the way to a base of commands.
+    commands: Option<Commands>,
+}
+
+/// How a snapshot becomes a base of commands.
+struct Commands {
+    snapshot: PathBuf,
+    temp: PathBuf,
+    base: PathBuf,
+    options: CommandOptions,
+}
+
 /// The files of a node's log.
 #[derive(Debug, Default)]
 pub struct Log {
@@ -70,12 +96,20 @@ pub struct Log {
     base_bytes: AtomicU64,
     /// Bytes of the files before the one that is written to.
     closed_bytes: AtomicU64,
+    /// A base of commands on its way.
+    pub(super) converted: Converted,
 }
 
 impl Log {
     /// Whether a rewrite is on its way.
     pub fn is_rewriting(&self) -> bool {
         self.is_rewriting.load(Ordering::Acquire)
+    }
+
+    /// Bytes of the snapshot that becomes a base of commands: converted so far, and in all (0: there is none).
+    pub fn converted(&self) -> (u64, u64) {
+        let Converted { total, done } = &self.converted;
+        (done.load(Ordering::Relaxed), total.load(Ordering::Relaxed))
     }
 
     /// The files, if the log is on or was.
@@ -143,9 +177,25 @@ impl Node {
         // Without a log in force nothing may name an increment before its base is there.
         let goes_on = self.journal().has_file();
         let incr = if options.on { Some(log.add_incr_if(goes_on)?) } else { None };
-        let first_kept = incr.as_ref().map_or(u64::MAX, |(_, seq)| *seq);
+        let plan = Plan {
+            first_kept: incr.as_ref().map_or(u64::MAX, |(_, seq)| *seq),
+            keep_history: options.keep_history,
+            went_on: goes_on,
+            commands: (!options.preamble).then(|| Commands {
+                snapshot: log.temporary("base.rdb"),
+                temp: log.temporary("base.aof"),
+                base: log.next_base(BaseFormat::Aof),
+                options: CommandOptions {
+                    timestamps: options.timestamps,
+                    incremental_sync: options.incremental_sync,
+                },
+            }),
+        };
         let snapshot = SnapshotOptions {
-            path: log.next_base(BaseFormat::Rdb),
+            path: plan
+                .commands
+                .as_ref()
+                .map_or_else(|| log.next_base(BaseFormat::Rdb), |to| to.snapshot.clone()),
             save: options.save,
             checksum: options.checksum,
             incremental_sync: options.incremental_sync,
@@ -153,9 +203,8 @@ impl Node {
             delay: options.delay,
         };
         let node = self.clone();
-        let keep_history = options.keep_history;
         let end = move |result: Result<(Written, Option<u64>), SnapshotError>| {
-            let result = node.end_rewrite(result, first_kept, keep_history, goes_on);
+            let result = node.end_rewrite(result, plan);
             node.log.is_rewriting.store(false, Ordering::Release);
             ended(result);
         };
@@ -185,14 +234,24 @@ impl Node {
     fn end_rewrite(
         self: &Arc<Self>,
         result: Result<(Written, Option<u64>), SnapshotError>,
-        first_kept: u64,
-        keep_history: bool,
-        went_on: bool,
+        plan: Plan,
     ) -> Result<Written, RewriteError> {
+        let Plan { first_kept, keep_history, went_on, commands } = plan;
+        let format = if commands.is_some() { BaseFormat::Aof } else { BaseFormat::Rdb };
+        let result = match (result, commands) {
+            (Ok((mut written, offset)), Some(to)) => {
+                let made = convert::to_commands(self, &to.snapshot, &to.temp, &to.base, to.options);
+                made.map(|bytes| {
+                    written.bytes = bytes;
+                    (written, offset)
+                })
+            }
+            (result, _) => result,
+        };
         let mut dir = self.log.dir.lock();
         let Some(log) = &mut *dir else { return Err(RewriteError::Busy) };
         let placed = result.map_err(RewriteError::from).and_then(|(written, offset)| {
-            log.base_written(BaseFormat::Rdb, first_kept, keep_history)?;
+            log.base_written(format, first_kept, keep_history)?;
             Ok((written, offset))
         });
         match placed {

@@ -257,6 +257,11 @@ impl LogDir {
         self.dir.join(file_name(&next.base.unwrap_or_else(|| manifest::File::new(Vec::new(), 0)).name))
     }
 
+    /// The name of a file that is only there for a while: nothing takes it for a part of the log.
+    pub(super) fn temporary(&self, what: &str) -> PathBuf {
+        self.dir.join(file_name(&[b"temp-", &self.name[..], b".", what.as_bytes()].concat()))
+    }
+
     /// A new base is there, which holds all before the increment `first_kept`: says so in the manifest, and removes what
     /// is superfluous unless `keep_history`.
     ///

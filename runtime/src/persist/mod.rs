@@ -6,9 +6,11 @@
 //! | `load`    | a snapshot: slot by slot as it is asked for, or whole                          |
 //! | `replay`  | the commands of a log                                                       |
 //! | `log`     | the log: turned on and off, rewritten                                         |
+//! | `convert` | a snapshot into a base of commands                                           |
 //! | `log_dir` | the directory of the log: its manifest                                       |
 //! | `feed`    | work on all cores at once                                                    |
 
+mod convert;
 mod feed;
 pub mod load;
 pub mod log;

@@ -156,6 +156,8 @@ pub fn rewrite_with(
         checksum: true,
         incremental_sync: true,
         keep_history: false,
+        preamble: true,
+        timestamps: false,
         delay,
         on: true,
     };

@@ -54,7 +54,8 @@ fn log_dir(settings: &Settings) -> PathBuf {
 
 /// What a core looks after once in a while: save points, what is scheduled.
 pub fn chores(server: &Arc<Server>) {
-    if server.node.snapshots.current().is_some() {
+    // A rewrite goes on for a while after its snapshot when that becomes commands.
+    if server.node.snapshots.current().is_some() || is_rewriting(server) {
         return;
     }
     if rewrites::is_due(server) {

@@ -31,6 +31,18 @@ pub fn tell_progress(server: &Server) {
     let started_ms = server.load.started_ms.load(Ordering::Relaxed);
     if started_ms != 0 {
         tell_loading(server, started_ms);
+    } else if let (done, total @ 1..) = server.node.log.converted() {
+        let now_ms = server.node.now_ms();
+        // What came before has just been told of, if it took long.
+        if server.told.is_due(now_ms, server.rewrites.last_try_s.load(Ordering::Relaxed) * 1_000, SAVING_MS) {
+            let percent = percent(done, total);
+            log!(
+                Level::Notice,
+                "AOF rewrite: {percent} % of the snapshot are commands, {} of {}",
+                human(done),
+                human(total)
+            );
+        }
     } else if let Some(run) = server.node.snapshots.current() {
         let now_ms = server.node.now_ms();
         let elapsed = run.elapsed();

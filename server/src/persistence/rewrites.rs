@@ -19,7 +19,7 @@ pub struct Rewrites {
     /// The last one succeeded.
     pub last_ok: AtomicBool,
     /// When the last one began.
-    last_try_s: AtomicI64,
+    pub(super) last_try_s: AtomicI64,
     /// How long it took; -1 before the first.
     pub last_took_s: AtomicI64,
     /// How many have succeeded.
@@ -59,6 +59,8 @@ pub fn begin_rewrite(server: &Arc<Server>, on: bool) -> Result<(), RewriteError>
         checksum: settings.rdbchecksum,
         incremental_sync: settings.aof_rewrite_incremental_fsync,
         keep_history: settings.aof_disable_auto_gc,
+        preamble: settings.aof_use_rdb_preamble,
+        timestamps: settings.aof_timestamp_enabled,
         delay: Duration::from_micros(settings.rdb_key_save_delay.max(0) as u64),
         on,
     };

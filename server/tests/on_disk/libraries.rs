@@ -1,8 +1,8 @@
 //! Libraries of functions survive, though nothing here can run them.
 
-use crate::settle;
 use crate::support::client::{Client, Reply};
 use crate::support::process::Server;
+use crate::{copy_log, settle};
 use std::fs;
 
 const LIBRARY: &str = "#!lua name=lib\nredis.register_function('f', function() return 7 end)";
@@ -75,13 +75,7 @@ fn through_a_log() {
 
     let mut redis = Server::redis(&[("save", ""), ("appendonly", "yes")]);
     redis.terminate();
-    let folder = redis.directory().join("appendonlydir");
-    fs::remove_dir_all(&folder).expect("removed");
-    fs::create_dir(&folder).expect("made");
-    for file in fs::read_dir(baton.directory().join("appendonlydir")).expect("listed") {
-        let file = file.expect("a file");
-        fs::copy(file.path(), folder.join(file.file_name())).expect("copied");
-    }
+    copy_log(&baton, &redis);
     redis.restart();
     has_library(&mut redis.client());
 }

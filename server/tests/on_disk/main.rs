@@ -2,17 +2,21 @@
 //!
 //! | file        | shows                                                                |
 //! |-------------|----------------------------------------------------------------------|
+//! | `commands`  | bases of plain commands, between Baton and Redis                       |
 //! | `libraries` | libraries of functions survive, though nothing here can run them       |
 //! | `loading`   | other versions of the format, and the lines about progress             |
 
 #[path = "../support/mod.rs"]
 mod support;
 
+mod commands;
 mod libraries;
 mod loading;
 
+use std::fs;
 use std::time::{Duration, Instant};
 use support::client::Client;
+use support::process::Server;
 
 /// Waits until no snapshot and no rewrite is on its way, and the last ones succeeded.
 #[track_caller]
@@ -28,5 +32,16 @@ fn settle(client: &mut Client) {
         }
         assert!(start.elapsed() < Duration::from_secs(10), "{info}");
         std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// The log of one server in place of that of another, both of them stopped.
+fn copy_log(from: &Server, to: &Server) {
+    let (from, to) = (from.directory().join("appendonlydir"), to.directory().join("appendonlydir"));
+    fs::remove_dir_all(&to).expect("removed");
+    fs::create_dir(&to).expect("made");
+    for file in fs::read_dir(from).expect("listed") {
+        let file = file.expect("a file");
+        fs::copy(file.path(), to.join(file.file_name())).expect("copied");
     }
 }
