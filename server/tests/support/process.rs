@@ -141,6 +141,22 @@ impl Server {
         lines[lines.len().saturating_sub(LOG_TAIL_LINES)..].join("\n")
     }
 
+    /// What the next restart starts on the same directory.
+    pub fn become_baton(&mut self, settings: &[(&str, &str)]) {
+        self.becomes(Path::new(env!("CARGO_BIN_EXE_baton")), settings);
+    }
+
+    /// What the next restart starts on the same directory.
+    #[track_caller]
+    pub fn become_redis(&mut self, settings: &[(&str, &str)]) {
+        self.becomes(&on_path("redis-server"), settings);
+    }
+
+    fn becomes(&mut self, program: &Path, settings: &[(&str, &str)]) {
+        self.program = program.to_owned();
+        self.settings = settings.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+    }
+
     /// Asks the process to end (SIGTERM) and waits for it.
     ///
     /// # Panics
