@@ -122,7 +122,8 @@ impl Config {
             .map(|(setting, ..)| *setting)
             .filter(|setting| setting.flags.reread || setting.show(&old) != setting.show(&new))
             .collect();
-        if new.dir != old.dir {
+        // Also when its name is the same: the directory of that name may be another by now.
+        if named.iter().any(|(setting, ..)| setting.name == "dir") {
             new.dir.enter().map_err(|reason| ConfigError::refused("dir", reason))?;
         }
         if let Err(refused) = react(&old, &new, &changed) {

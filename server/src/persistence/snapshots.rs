@@ -100,14 +100,14 @@ pub fn save_for(server: &Arc<Server>, client: Arc<Client>, resp3: bool) -> Resul
 
 fn ended(server: &Arc<Server>, name: &str, result: Result<Written, SnapshotError>) {
     let figures = &server.snapshots;
-    if let Some((client, resp3)) = figures.waiting.lock().take() {
+    let waiting = figures.waiting.lock().take().map(|(client, resp3)| {
         let mut out = Out::new(resp3);
         match &result {
             Ok(_) => out.reply(&Reply::Ok),
             Err(error) => out.error(&CommandError::owned(format!("ERR {error}"))),
         }
-        client.mailbox.put(Post::Answer(out.into_bytes()));
-    }
+        (client, out.into_bytes())
+    });
     match result {
         Ok(written) => {
             figures.last_save_s.store(server.node.now_ms() / 1_000, Ordering::Relaxed);
@@ -134,6 +134,10 @@ fn ended(server: &Arc<Server>, name: &str, result: Result<Written, SnapshotError
             log!(Level::Warning, "Background saving error: {error}");
             *figures.last_error.lock() = Some(error);
         }
+    }
+    // Who has the answer may write at once: by then the figures must say that writes are allowed again.
+    if let Some((client, answer)) = waiting {
+        client.mailbox.put(Post::Answer(answer));
     }
 }
 
