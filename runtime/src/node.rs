@@ -401,15 +401,22 @@ impl Node {
         self.evict(state, settings, core)
     }
 
-    /// Evicts until memory is under the limit; true when it still is over it.
+    /// Evicts until memory is under the limit, or time is up; true when there is nothing left to evict and it still is over
+    /// it. When time is up the next command and the chores of the cores go on: a limit that was lowered, or a file that
+    /// holds more than the limit allows, must not stop the node.
     #[cold]
     fn evict(self: &Arc<Self>, state: &mut CoreState, settings: &Settings, core: usize) -> bool {
         use baton_engine::settings::EvictionPolicy;
         if settings.maxmemory_policy == EvictionPolicy::NoEviction || self.paused.load(Ordering::Relaxed) {
             return true;
         }
-        let now_ms = self.now_ms();
+        const BUDGET_NS: u64 = 1_000_000;
+        let (now_ms, start) = (self.now_ms(), self.now_ns());
+        let is_time_up = || self.now_ns().saturating_sub(start) > BUDGET_NS;
         while self.used_memory() > settings.maxmemory {
+            if is_time_up() {
+                return false;
+            }
             let mut keyspace = Keyspace::one(&mut state.shard, settings, 0, now_ms);
             if !evict_one(&mut keyspace, &mut state.pool, settings) {
                 break;
@@ -424,6 +431,9 @@ impl Node {
             let Some(mut there) = self.baton(other).try_take() else { continue };
             let there = &mut *there;
             while self.used_memory() > settings.maxmemory {
+                if is_time_up() {
+                    return false;
+                }
                 let mut keyspace = Keyspace::one(&mut there.shard, settings, 0, now_ms);
                 if !evict_one(&mut keyspace, &mut there.pool, settings) {
                     break;
@@ -436,14 +446,15 @@ impl Node {
 
     /// Evicts from a core, if its baton is free, when memory is over `maxmemory`: also what nobody's command used, such
     /// as unread replies, has to find room.
-    pub fn evict_step(self: &Arc<Self>, core: usize) {
+    ///
+    /// True when there may be more to evict.
+    pub fn evict_step(self: &Arc<Self>, core: usize) -> bool {
         let settings = self.settings();
         if settings.maxmemory == 0 || self.used_memory() <= settings.maxmemory {
-            return;
+            return false;
         }
-        if let Some(mut state) = self.baton(core).try_take() {
-            self.over_limit(&mut state, &settings, core);
-        }
+        let Some(mut state) = self.baton(core).try_take() else { return false };
+        !self.over_limit(&mut state, &settings, core) && self.used_memory() > settings.maxmemory
     }
 
     /// Publishes the keyspace events that a command left in a shard, and has its garbage taken away.

@@ -104,28 +104,55 @@ pub fn evict_one(keyspace: &mut Keyspace<'_>, pool: &mut Pool, settings: &Settin
     let here = keyspace.db();
     // Candidates may be from an earlier round, and gone or no longer volatile: more of them than the pool holds
     // cannot be.
-    let mut done = (0..=POOL).any(|_| evict_best(keyspace, pool, settings));
-    // What is still in a file takes no memory to speak of, but among it may be the only keys that may go.
-    let now_ms = keyspace.now_ms();
-    while !done && keyspace.nth_shard_mut(0).is_some_and(|shard| shard.build_next(settings, now_ms)) {
-        done = evict_best(keyspace, pool, settings);
+    let mut found = Found::Stale;
+    for _ in 0..=POOL {
+        found = evict_best(keyspace, pool, settings);
+        if found != Found::Stale {
+            break;
+        }
+    }
+    // What is still in a file takes no memory to speak of, but among it may be the only keys that may go. Many slots at
+    // a time: a look for a key goes through slots until it meets one that is not empty.
+    while found != Found::Evicted && build_some(keyspace, settings) {
+        found = evict_best(keyspace, pool, settings);
     }
     keyspace.select(here);
-    done
+    found == Found::Evicted
 }
 
-fn evict_best(keyspace: &mut Keyspace<'_>, pool: &mut Pool, settings: &Settings) -> bool {
+/// What became of the best candidate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    Evicted,
+    /// It was gone already, or may not go any more: there may be another.
+    Stale,
+    /// There is none.
+    Nothing,
+}
+
+/// Builds slots that are still in a file, if keys of the shard may go at all; false when there are none.
+fn build_some(keyspace: &mut Keyspace<'_>, settings: &Settings) -> bool {
+    const SLOTS_AT_ONCE: usize = 256;
     let now_ms = keyspace.now_ms();
     let Some(shard) = keyspace.nth_shard_mut(0) else { return false };
+    let may_go = (0..shard.databases()).map(|db| shard.counts(db)).any(|counts| {
+        if settings.maxmemory_policy.volatile_only() { counts.expires > 0 } else { counts.keys > 0 }
+    });
+    may_go && (0..SLOTS_AT_ONCE).filter(|_| shard.build_next(settings, now_ms)).count() > 0
+}
+
+fn evict_best(keyspace: &mut Keyspace<'_>, pool: &mut Pool, settings: &Settings) -> Found {
+    let now_ms = keyspace.now_ms();
+    let Some(shard) = keyspace.nth_shard_mut(0) else { return Found::Nothing };
     pool.refill(shard, settings, now_ms);
-    let Some(best) = pool.candidates.pop() else { return false };
+    let Some(best) = pool.candidates.pop() else { return Found::Nothing };
     keyspace.select(best.db);
     if keyspace.expire_if_due(&best.key) {
-        return true;
+        return Found::Evicted;
     }
-    let Some(entry) = keyspace.peek_entry(&best.key) else { return false };
+    let Some(entry) = keyspace.peek_entry(&best.key) else { return Found::Stale };
     if settings.maxmemory_policy.volatile_only() && entry.expiry().is_none() {
-        return false;
+        return Found::Stale;
     }
     keyspace.take_entry(&best.key);
     let slot = keyspace.slot(&best.key);
@@ -135,7 +162,7 @@ fn evict_best(keyspace: &mut Keyspace<'_>, pool: &mut Pool, settings: &Settings)
     keyspace.signal(&best.key);
     // Memory is short: what only held this key goes too.
     keyspace.shard_mut(slot).release_if_empty(slot);
-    true
+    Found::Evicted
 }
 
 impl Pool {
