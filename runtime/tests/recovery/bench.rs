@@ -167,15 +167,15 @@ pub fn rewrite_with(
 }
 
 /// Writes a snapshot. Its contents are noted at the moment that it shows.
-pub fn snapshot(node: &Arc<Node>) -> Result<(Written, Contents), SnapshotError> {
+pub fn snapshot(node: &Arc<Node>) -> Ended {
     snapshot_with(node, Duration::ZERO)?.recv_timeout(LIMIT).expect("an end")
 }
 
+/// How a snapshot ended, and what there was at the moment that it shows.
+pub type Ended = Result<(Written, Contents), SnapshotError>;
+
 /// Begins to write a snapshot. The channel gives the end of it, with what there was at the moment that it shows.
-pub fn snapshot_with(
-    node: &Arc<Node>,
-    delay: Duration,
-) -> Result<mpsc::Receiver<Result<(Written, Contents), SnapshotError>>, SnapshotError> {
+pub fn snapshot_with(node: &Arc<Node>, delay: Duration) -> Result<mpsc::Receiver<Ended>, SnapshotError> {
     let options = SnapshotOptions {
         path: SNAPSHOT.into(),
         save: SaveOptions::default(),

@@ -18,7 +18,8 @@ pub fn commands() -> Vec<Words> {
     let word = |n: usize| format!("word:{n}").into_bytes();
     let long = |n: usize| format!("{n}:{}", "long".repeat(30)).into_bytes();
     let number = |n: usize| (n as i64 * 7_919 - 50_000).to_string().into_bytes();
-    let binary = |n: usize| (0..n as u32 % 40 + 1).map(|at| (at * 37 + n as u32 * 11) as u8).collect::<Vec<u8>>();
+    let binary =
+        |n: usize| (0..n as u32 % 40 + 1).map(|at| (at * 37 + n as u32 * 11) as u8).collect::<Vec<u8>>();
 
     let texts = ["", "v", "0", "-129", "70000", "-2147483649", "9223372036854775807", "007", "1e3"];
     for (at, text) in texts.into_iter().enumerate() {
@@ -188,6 +189,9 @@ pub fn await_files(client: &mut Client) {
             .iter()
             .all(|line| info.contains(line));
         if is_idle {
+            // The figures follow.
+            std::thread::sleep(Duration::from_millis(50));
+            let info = client.run("INFO persistence").text();
             assert!(info.contains("aof_last_bgrewrite_status:ok"), "{info}");
             assert!(info.contains("rdb_last_bgsave_status:ok"), "{info}");
             return;
