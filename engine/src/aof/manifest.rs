@@ -36,7 +36,10 @@ pub const LINE_MAX: usize = 1024;
 const SEAL: &[u8] = b"#crc32:";
 
 /// What a line takes apart from the name: its words, and three numbers of at most 19 digits.
-const LINE_REST_MAX: usize = 128;
+const LINE_REST_MAX: usize = 100;
+
+/// What a name gets behind the name of the log: a number of at most 20 digits and what the file is.
+const SUFFIX_MAX: usize = 32;
 
 /// What a file of the log is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -261,7 +264,7 @@ pub fn temp_manifest_name(append_filename: &[u8]) -> Vec<u8> {
 /// Whether a log may be called so: all names made of it are names of files without a folder, and fit into a line.
 pub fn is_usable(append_filename: &[u8]) -> bool {
     is_base_name(append_filename)
-        && written_name(append_filename).len().saturating_add(LINE_REST_MAX) <= LINE_MAX
+        && written_name(append_filename).len().saturating_add(SUFFIX_MAX + LINE_REST_MAX) <= LINE_MAX
 }
 
 /// Whether this names a file, and not a path to one.
@@ -322,7 +325,7 @@ fn parse_name(value: &[u8]) -> Result<Vec<u8>, Unexpected> {
     if !is_base_name(value) {
         return Err(("the name of a file, not a path", value.to_vec()));
     }
-    if !is_usable(value) {
+    if written_name(value).len().saturating_add(LINE_REST_MAX) > LINE_MAX {
         return Err(("a name that fits into a line", value.to_vec()));
     }
     Ok(value.to_vec())
