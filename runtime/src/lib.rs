@@ -17,6 +17,7 @@
 //! | `slowlog`  | commands that took long, asked much or answered much                      |
 //! | `latency`  | when something took longer than it should                                 |
 //! | `journal`  | the one ordered log of all effects: pushed, written, synced               |
+//! | `store`    | the store as a library: `Store`                                           |
 //! | `storage`  | the files of persistence: the disk, and one that can be made to fail      |
 //!
 //! Absent on purpose: parsing what clients send, configuration files, the command line, data structures.
@@ -40,6 +41,8 @@ pub mod slots;
 pub mod slowlog;
 pub mod snapshot;
 pub mod storage;
+pub mod store;
 mod sync;
 
 pub use node::{Node, NodeOptions};
+pub use store::{Error, Reply, Store};

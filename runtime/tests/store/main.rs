@@ -1,0 +1,4 @@
+//! The store as a library, from the outside.
+
+mod memory;
+mod methods;
