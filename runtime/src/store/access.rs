@@ -247,6 +247,15 @@ impl Inner {
 impl Store {
     /// Runs a command and reads its reply.
     pub(super) fn call<T: FromReply>(&self, args: &[&[u8]]) -> Result<T, Error> {
+        self.call_with(args, T::from_reply)
+    }
+
+    /// Runs a command and has its reply read.
+    pub(super) fn call_with<T>(
+        &self,
+        args: &[&[u8]],
+        read: impl FnOnce(&mut Reader<'_>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         let inner = &*self.inner;
         let pushes = pushes_here();
         not_nested(&inner.node)?;
@@ -256,7 +265,7 @@ impl Store {
             let mut held = inner.node.hold(|node| node.cores_of(command, args));
             held.run(&self.who, command, args, false, out);
             held.finish();
-            T::from_reply(&mut Reader::new(out.as_bytes()))
+            read(&mut Reader::new(out.as_bytes()))
         });
         inner.acknowledge(pushes)?;
         result

@@ -27,7 +27,6 @@ pub struct Builder {
     pub(super) shards: usize,
     pub(super) settings: Settings,
     pub(super) used_memory: fn(u64) -> u64,
-    pub(super) read_only: bool,
 }
 
 /// How much memory there may be, and what happens beyond.
@@ -66,7 +65,6 @@ impl Builder {
             shards: (processors * SHARDS_PER_PROCESSOR).clamp(SHARDS_MIN, SHARDS_MAX),
             settings: Settings::default(),
             used_memory: |_| 0,
-            read_only: false,
         }
     }
 

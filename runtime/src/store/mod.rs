@@ -4,7 +4,10 @@
 //! |---------------|--------------------------------------------------------------------------------|
 //! | `builder`     | how a store is opened                                                          |
 //! | `access`      | one key on the shortest way; any command; waiting for the log                   |
-//! | `strings` ... | the typed methods, a file per family                                            |
+//! | `transaction` | several commands at one moment                                                 |
+//! | `batch`       | many commands with one wait                                                    |
+//! | `scan`        | going through keys and elements                                                |
+//! | `strings` ... | the typed methods, a file per family, for stores and for transactions          |
 //! | `reply`       | replies as types                                                               |
 //! | `error`       | why a call failed, and what to do                                              |
 //!
@@ -14,19 +17,30 @@
 //! Absent on purpose: sockets, users, settings files; whatever a call does not need to be told twice.
 
 mod access;
+mod batch;
 mod builder;
 mod error;
+mod hashes;
 mod keys;
+mod lists;
 mod reply;
+mod scan;
+mod sets;
 mod strings;
+mod transaction;
+mod zsets;
 
+pub use batch::Batch;
 pub use baton_engine::error::CommandError;
 pub use baton_engine::keyspace::KeyType;
 pub use baton_engine::settings::EvictionPolicy;
 pub use builder::{Builder, MemoryLimit};
 pub use error::Error;
 pub use keys::Ttl;
+pub use lists::End;
 pub use reply::{FromReply, Item, Reader, Reply};
+pub use scan::Scan;
+pub use transaction::Transaction;
 
 use crate::held::{Identity, Who};
 use crate::node::Node;
@@ -148,6 +162,10 @@ impl Identity for InProcess {
 macro_rules! commands {
     ($($item:tt)*) => {
         impl crate::store::Store {
+            $($item)*
+        }
+
+        impl crate::store::Transaction<'_> {
             $($item)*
         }
     };

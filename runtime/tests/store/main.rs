@@ -1,4 +1,5 @@
 //! The store as a library, from the outside.
 
+mod many;
 mod memory;
 mod methods;

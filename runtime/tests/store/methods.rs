@@ -114,3 +114,117 @@ fn keys() {
     same("SET k v;SET l w", |s| s.clear(), "FLUSHDB");
     same("SET k v", |s| Ok(s.kind("k")?.map(|kind| kind.name().to_owned())), "TYPE k");
 }
+
+#[test]
+fn hashes() {
+    let hash = "HSET h a 1 b 2";
+    same(hash, |s| s.hget("h", "a"), "HGET h a");
+    same(hash, |s| s.hset("h", "c", "3"), "HSET h c 3");
+    same(hash, |s| s.hset_all("h", [("b", "x"), ("c", "3")]), "HSET h b x c 3");
+    same(hash, |s| s.hset_nx("h", "a", "9"), "HSETNX h a 9");
+    same(hash, |s| s.hmget("h", ["a", "x"]), "HMGET h a x");
+    same(hash, |s| s.hgetall("h"), "HGETALL h");
+    same("", |s| s.hgetall("h"), "HGETALL h");
+    same(hash, |s| s.hdel("h", "a"), "HDEL h a");
+    same(hash, |s| s.hdel_all("h", ["a", "b", "c"]), "HDEL h a b c");
+    same(hash, |s| s.hexists("h", "a"), "HEXISTS h a");
+    same(hash, |s| s.hlen("h"), "HLEN h");
+    same(hash, |s| s.hkeys("h"), "HKEYS h");
+    same(hash, |s| s.hvals("h"), "HVALS h");
+    same(hash, |s| s.hincr_by("h", "a", 5), "HINCRBY h a 5");
+    same(hash, |s| s.hincr_by_float("h", "a", 0.5), "HINCRBYFLOAT h a 0.5");
+    same("SET h text", |s| s.hget("h", "a"), "HGET h a");
+    same("SET h text", |s| s.hset("h", "a", "1"), "HSET h a 1");
+    let store = Store::memory();
+    store.hset("h", "a", "1").unwrap();
+    assert!(store.hexpire("h", "a", MINUTE).unwrap());
+    assert!(!store.hexpire("h", "x", MINUTE).unwrap());
+    assert!(!store.hexpire("nothing", "x", MINUTE).unwrap());
+    assert!(store.run_as::<Vec<i64>>(["HTTL", "h", "FIELDS", "1", "a"]).unwrap()[0] > 50);
+}
+
+#[test]
+fn lists() {
+    use baton::store::End::{Left, Right};
+    let list = "RPUSH l a b c b";
+    same(list, |s| s.lpush("l", ["x", "y"]), "LPUSH l x y");
+    same(list, |s| s.rpush("l", ["x", "y"]), "RPUSH l x y");
+    same(list, |s| s.lpop("l"), "LPOP l");
+    same(list, |s| s.rpop("l"), "RPOP l");
+    same("", |s| s.rpop("l"), "RPOP l");
+    same(list, |s| s.pop_many("l", Left, 2), "LPOP l 2");
+    same(list, |s| s.pop_many("l", Right, 9), "RPOP l 9");
+    same(list, |s| s.llen("l"), "LLEN l");
+    same(list, |s| s.lrange("l", 1, -1), "LRANGE l 1 -1");
+    same(list, |s| s.lindex("l", -1), "LINDEX l -1");
+    same(list, |s| s.lset("l", 1, "z"), "LSET l 1 z");
+    same(list, |s| s.lset("l", 10, "z"), "LSET l 10 z");
+    same(list, |s| s.ltrim("l", 1, 2), "LTRIM l 1 2");
+    same(list, |s| s.lrem("l", -1, "b"), "LREM l -1 b");
+    same(list, |s| s.lmove("l", "m", Left, Right), "LMOVE l m LEFT RIGHT");
+    same("SET l text", |s| s.lpush("l", ["x"]), "LPUSH l x");
+}
+
+#[test]
+fn sets() {
+    let sets = "SADD s a b c;SADD t b c d";
+    same(sets, |s| s.sadd("s", ["c", "d"]), "SADD s c d");
+    same(sets, |s| s.srem("s", ["c", "d"]), "SREM s c d");
+    same(sets, |s| s.sismember("s", "a"), "SISMEMBER s a");
+    same(sets, |s| s.smismember("s", ["a", "d"]), "SMISMEMBER s a d");
+    same(sets, |s| s.smembers("s"), "SMEMBERS s");
+    same(sets, |s| s.scard("s"), "SCARD s");
+    same("SADD s a", |s| s.spop("s"), "SPOP s");
+    same("SADD s a", |s| s.srandmember("s"), "SRANDMEMBER s");
+    same(sets, |s| s.smove("s", "t", "a"), "SMOVE s t a");
+    same(sets, |s| s.sinter(["s", "t"]), "SINTER s t");
+    same(sets, |s| s.sunion(["s", "t"]), "SUNION s t");
+    same(sets, |s| s.sdiff(["s", "t"]), "SDIFF s t");
+    same("SET s text", |s| s.smembers("s"), "SMEMBERS s");
+}
+
+#[test]
+fn sorted_sets() {
+    let zset = "ZADD z 1 a 2 b 3 c";
+    same(zset, |s| s.zadd("z", "d", 1.5), "ZADD z 1.5 d");
+    same(zset, |s| s.zadd("z", "d", f64::NEG_INFINITY), "ZADD z -inf d");
+    same(zset, |s| s.zadd_all("z", [("a", 9.0), ("e", 4.0)]), "ZADD z 9 a 4 e");
+    same(zset, |s| s.zincr_by("z", "a", 2.5), "ZINCRBY z 2.5 a");
+    same(zset, |s| s.zrem("z", ["a", "x"]), "ZREM z a x");
+    same(zset, |s| s.zscore("z", "b"), "ZSCORE z b");
+    same(zset, |s| s.zscore("z", "x"), "ZSCORE z x");
+    same(zset, |s| s.zrank("z", "b"), "ZRANK z b");
+    same(zset, |s| s.zrevrank("z", "x"), "ZREVRANK z x");
+    same(zset, |s| s.zcard("z"), "ZCARD z");
+    same(zset, |s| s.zcount("z", 1.0..3.0), "ZCOUNT z 1 (3");
+    same(zset, |s| s.zcount("z", ..), "ZCOUNT z -inf +inf");
+    same(zset, |s| s.zrange("z", 0, 1), "ZRANGE z 0 1 WITHSCORES");
+    same(zset, |s| s.zrevrange("z", 0, -1), "ZRANGE z 0 -1 REV WITHSCORES");
+    same(zset, |s| s.zrange_by_score("z", ..=2.0), "ZRANGE z -inf 2 BYSCORE WITHSCORES");
+    same(zset, |s| s.zrem_by_score("z", 2.0..), "ZREMRANGEBYSCORE z 2 +inf");
+    same(zset, |s| s.zpopmin("z", 2), "ZPOPMIN z 2");
+    same(zset, |s| s.zpopmax("z", 2), "ZPOPMAX z 2");
+    same("SET z text", |s| s.zcard("z"), "ZCARD z");
+}
+
+#[test]
+fn transactions_have_the_same_methods() {
+    let run = |store: &Store| {
+        store.transaction(["k", "n", "z", "h"], |tx| {
+            tx.set("k", "v")?;
+            tx.set_ex("k", "w", MINUTE)?;
+            tx.incr_by("n", 4)?;
+            tx.zadd("z", "m", 2.0)?;
+            tx.hset("h", "f", "v")?;
+            assert!(tx.exists("k")?);
+            assert!(tx.ttl("k")?.left().is_some());
+            assert_eq!(tx.ttl("x").unwrap_err().to_string().matches("'x'").count(), 1);
+            tx.get("k")
+        })
+    };
+    let (one, other) = (Store::memory(), Store::memory());
+    assert_eq!(run(&one).unwrap().unwrap(), "w");
+    let alone = ["SET k v", "SET k w PX 60000", "INCRBY n 4", "ZADD z 2 m", "HSET h f v"];
+    alone.iter().for_each(|line| drop(other.run(line.split(' ')).unwrap()));
+    assert_eq!(content(&one), content(&other));
+}
