@@ -40,6 +40,8 @@ pub struct Serve {
     pub options: Vec<u8>,
     /// Start as a Sentinel.
     pub sentinel: bool,
+    /// Start from the log as it was at this second (`--restore-to`). No setting: it is for this one start.
+    pub restore_to: Option<i64>,
 }
 
 /// Understands the command line, `args[0]` being the name of the program.
@@ -67,8 +69,30 @@ pub fn parse(args: &[OsString]) -> Invocation {
         options = rest;
     }
     let at_start = serve.file.is_none();
-    serve.read_options(options, at_start);
+    match take_restore_to(options) {
+        Ok(None) => serve.read_options(options, at_start),
+        Ok(Some((second, rest))) => {
+            serve.restore_to = Some(second);
+            serve.read_options(&rest, at_start);
+        }
+        Err(usage) => return Invocation::Wrong(usage),
+    }
     Invocation::Serve(serve)
+}
+
+const RESTORE_TO_USAGE: &str = "\
+--restore-to needs a time in seconds since 1970, once.
+Example: ./baton /etc/redis/redis.conf --restore-to 1763652600";
+
+/// Takes `--restore-to` and its value out of the options: the second, and what is left.
+fn take_restore_to(options: &[OsString]) -> Result<Option<(i64, Vec<OsString>)>, &'static str> {
+    let is_ours = |arg: &OsString| arg.eq_ignore_ascii_case("--restore-to");
+    let Some(at) = options.iter().position(is_ours) else { return Ok(None) };
+    let second = options.get(at + 1).and_then(|value| value.to_str()?.parse().ok());
+    let second = second.filter(|second: &i64| *second >= 0).ok_or(RESTORE_TO_USAGE)?;
+    let mut rest = options.to_vec();
+    rest.drain(at..at + 2);
+    if rest.iter().any(is_ours) { Err(RESTORE_TO_USAGE) } else { Ok(Some((second, rest))) }
 }
 
 const TEST_MEMORY_USAGE: &str = "Please specify the amount of memory to test in megabytes.\n\
@@ -161,6 +185,7 @@ Usage: ./baton [/path/to/redis.conf] [options] [-]
        ./baton -h or --help
        ./baton --test-memory <megabytes>
        ./baton --check-system
+       ./baton [/path/to/redis.conf] [options] --restore-to <unix seconds>
        ./baton check rdb <file> [--fix]
        ./baton check aof <file|manifest|directory> [--fix] [--to-timestamp <unix seconds>]
 
@@ -173,6 +198,7 @@ Examples:
        ./baton /etc/myredis.conf --loglevel verbose -
        ./baton /etc/myredis.conf --loglevel verbose
        ./baton check aof /var/lib/redis/appendonlydir --fix
+       ./baton /etc/redis/6379.conf --restore-to 1763652600 (the log as it was then, served from DIR/restored-1763652600)
 
 Sentinel mode:
        ./baton /etc/sentinel.conf --sentinel
@@ -210,6 +236,18 @@ mod tests {
         check("baton - --port 7", "port \"7\" ", true);
         check("baton x.conf --port 7 -", "port \"7\" ", true);
         check("baton --port 7 - --hz 1", "port \"7\" \"-\" \nhz \"1\" ", false);
+    }
+
+    #[test]
+    fn a_time_to_go_back_to() {
+        let line = "baton x.conf --port 7 --restore-to 1763652600 --hz 1";
+        let Invocation::Serve(serve) = parse(&args(line)) else { panic!("{line}") };
+        assert_eq!(serve.restore_to, Some(1_763_652_600));
+        assert_eq!(serve.options, b"port \"7\" \nhz \"1\" ");
+        for wrong in ["--restore-to", "--restore-to x", "--restore-to -1", "--restore-to 1 --restore-to 2"] {
+            assert_eq!(parse(&args(&format!("baton {wrong}"))), Invocation::Wrong(RESTORE_TO_USAGE));
+        }
+        check("baton --port 7", "port \"7\" ", false);
     }
 
     #[test]

@@ -106,7 +106,7 @@ fn run(origin: &Origin, serve: Serve) -> Result<(), String> {
     }
     greet(&loaded, serve.file.is_none());
     let pid_file = PidFile::create(&loaded.settings, daemonize);
-    let result = serve_until_the_end(loaded, serve.file, &supervisor);
+    let result = serve_until_the_end(loaded, serve.file, serve.restore_to, &supervisor);
     drop(pid_file);
     if let Err(message) = &result {
         log!(Level::Warning, "{message}");
@@ -142,6 +142,7 @@ fn greet(loaded: &Loaded, no_file: bool) {
 fn serve_until_the_end(
     mut loaded: Loaded,
     file: Option<std::path::PathBuf>,
+    restore_to: Option<i64>,
     supervisor: &Supervisor,
 ) -> Result<(), String> {
     let maxclients = daemon::adjust_open_files(loaded.settings.maxclients).map_err(|e| e.to_string())?;
@@ -177,7 +178,7 @@ fn serve_until_the_end(
     }
     log!(Level::Notice, "Server initialized");
     if failed.is_none()
-        && let Err(error) = persistence::open_all(&server)
+        && let Err(error) = open_or_restore(&server, restore_to)
     {
         failed = Some(error);
     }
@@ -209,6 +210,13 @@ fn serve_until_the_end(
     supervisor.notify("STOPPING=1");
     log!(Level::Warning, "Baton is now ready to exit, bye bye...");
     failed.map_or(result, Err)
+}
+
+fn open_or_restore(server: &Arc<Server>, restore_to: Option<i64>) -> Result<(), String> {
+    match restore_to {
+        Some(second) => persistence::restore_to(server, second),
+        None => persistence::open_all(server),
+    }
 }
 
 fn rename_command(

@@ -4,6 +4,7 @@
 //! |-----------|-----------------------------------------------------------------------------|
 //! | `open`    | what is on disk, into an empty node                                           |
 //! | `load`    | a snapshot: slot by slot as it is asked for, or whole                          |
+//! | `restore` | the log as it was at a second of the past                                    |
 //! | `replay`  | the commands of a log                                                       |
 //! | `log`     | the log: turned on and off, rewritten                                         |
 //! | `convert` | a snapshot into a base of commands                                           |
@@ -17,3 +18,4 @@ pub mod log;
 pub mod log_dir;
 pub mod open;
 pub mod replay;
+pub mod restore;

@@ -38,7 +38,7 @@ pub struct OpenOptions {
 }
 
 impl OpenOptions {
-    fn load(&self, skip_expired: bool) -> LoadOptions {
+    pub(super) fn load(&self, skip_expired: bool) -> LoadOptions {
         let Self { verify, any_version, key_delay, .. } = *self;
         LoadOptions { verify, skip_expired, any_version, key_delay }
     }
@@ -63,7 +63,7 @@ pub struct Opened {
 
 impl Opened {
     /// Says so when there are libraries of functions.
-    fn with_libraries(mut self, node: &Node) -> Self {
+    pub(super) fn with_libraries(mut self, node: &Node) -> Self {
         match node.libraries.count() {
             0 => {}
             count => self
@@ -302,16 +302,16 @@ fn put_aside(storage: &Arc<dyn Storage>, path: &Path, file: Bytes, keep: usize) 
     ))
 }
 
-fn told(name: &str, loaded: &load::Loaded) -> String {
+pub(super) fn told(name: &str, loaded: &load::Loaded) -> String {
     let how = if loaded.is_lazy { "mapped, slots are built as they are asked for" } else { "loaded" };
     format!("{name}: {} keys {how}, {} expired keys left out", loaded.keys, loaded.expired)
 }
 
-fn shown(path: &Path) -> Arc<str> {
+pub(super) fn shown(path: &Path) -> Arc<str> {
     path.display().to_string().into()
 }
 
-fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> OpenError + use<> {
+pub(super) fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> OpenError + use<> {
     let path = path.to_owned();
     move |error| OpenError::File { doing, path, error }
 }

@@ -5,6 +5,7 @@
 
 use super::feed::on_all_cores;
 use super::load::Progress;
+use super::restore::Until;
 use crate::held::{Identity, Who};
 use crate::node::{CoreState, Node};
 use crate::registry::Registered;
@@ -75,7 +76,7 @@ struct Work<'f, 'n> {
     args: SmallVec<[&'f [u8]; 6]>,
 }
 
-/// Applies the commands of a file from byte `from` on, up to the second `until` if that is given.
+/// Applies the commands of a file from byte `from` on, up to the second of `until` if that is given.
 ///
 /// # Errors
 /// [`ReplayError`]: parts may have been applied, and the node must not serve them.
@@ -84,7 +85,7 @@ pub fn commands(
     name: &Arc<str>,
     file: &[u8],
     from: usize,
-    until: Option<i64>,
+    mut until: Option<&mut Until>,
     progress: &Progress,
 ) -> Result<Replayed, ReplayError> {
     let settings = node.settings().clone();
@@ -116,7 +117,7 @@ pub fn commands(
                 progress.done.fetch_add((file.len() - told) as u64, Ordering::Relaxed);
                 return Ok((reader.position(), reader.verdict().cloned()));
             };
-            if until.is_some_and(|until| unit.timestamp.is_some_and(|written| written > until)) {
+            if until.as_mut().is_some_and(|until| !until.takes(name, &unit)) {
                 return Ok((position, None));
             }
             if unit.end - told >= 1 << 20 {

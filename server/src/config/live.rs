@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 use super::field::{Moment, Reason};
 use super::rewrite;
-use super::shapes::os_text;
+use super::shapes::{Dir, os_text};
 use super::table::{SETTINGS, Setting, Settings};
 use super::text;
 
@@ -53,6 +53,8 @@ pub struct Config {
     current: Arc<ArcSwap<Settings>>,
     /// Changes are made one at a time.
     change: Mutex<()>,
+    /// The working directory of this run alone, and the one that is configured.
+    moved: Mutex<Option<(Dir, Dir)>>,
     file: Option<PathBuf>,
     sentinel: bool,
 }
@@ -61,7 +63,13 @@ impl Config {
     /// The settings as loaded. `file` is what `CONFIG REWRITE` writes to; it's made absolute now, because
     /// the working directory can change.
     pub fn new(settings: Settings, file: Option<PathBuf>, sentinel: bool) -> Self {
-        Self { current: Arc::new(ArcSwap::from_pointee(settings)), change: Mutex::new(()), file, sentinel }
+        Self {
+            current: Arc::new(ArcSwap::from_pointee(settings)),
+            change: Mutex::new(()),
+            moved: Mutex::default(),
+            file,
+            sentinel,
+        }
     }
 
     /// The settings at this moment. For the hot path, see [`Config::reader`].
@@ -77,6 +85,20 @@ impl Config {
     /// A view for one thread, which costs an atomic load per read.
     pub fn reader(&self) -> Reader {
         Reader(arc_swap::Cache::new(Arc::clone(&self.current)))
+    }
+
+    /// Changes to another working directory for this run alone: CONFIG GET shows it, CONFIG REWRITE keeps what is configured.
+    ///
+    /// # Errors
+    /// It cannot be entered; nothing has changed.
+    pub fn work_in(&self, dir: &Path) -> Result<(), Reason> {
+        let _guard = self.change.lock();
+        std::env::set_current_dir(dir).map_err(|error| os_text(&error))?;
+        let mut new = Settings::clone(&self.current());
+        let own = Dir::current();
+        *self.moved.lock() = Some((own.clone(), std::mem::replace(&mut new.dir, own)));
+        self.current.store(Arc::new(new));
+        Ok(())
     }
 
     /// The configuration file.
@@ -152,7 +174,12 @@ impl Config {
     pub fn rewrite(&self, others: &[(&str, Vec<Vec<u8>>)]) -> Result<(), ConfigError> {
         let _guard = self.change.lock();
         let file = self.file.as_deref().ok_or(ConfigError::NoFile)?;
-        let settings = self.current();
+        let mut settings = Settings::clone(&self.current());
+        if let Some((own, configured)) = &*self.moved.lock()
+            && settings.dir == *own
+        {
+            settings.dir = configured.clone();
+        }
         let failed = |error| ConfigError::Rewrite(os_text(&error));
         let old = match std::fs::read(file) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),

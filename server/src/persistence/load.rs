@@ -8,6 +8,7 @@ use crate::logging::Level;
 use crate::server::Server;
 use baton::persist::log_dir::LogDir;
 use baton::persist::open::{self, OpenOptions, Opened, Source};
+use baton::persist::restore;
 use baton_engine::aof::read::Position;
 use baton_engine::error::CommandError;
 use baton_engine::reply::{Out, Reply};
@@ -26,14 +27,58 @@ pub fn open_all(server: &Arc<Server>) -> Result<(), String> {
     let start = Instant::now();
     let opened = open::open(&server.node, &options, &server.load).map_err(|error| error.to_string())?;
     tell(server, &opened, start.elapsed());
+    serve(server, opened.log)
+}
+
+/// Begins to serve what has been loaded.
+fn serve(server: &Arc<Server>, log: Option<(LogDir, Position)>) -> Result<(), String> {
     // What was loaded is on disk already.
     server.snapshots.saved_changes.store(server.changes(), Ordering::Relaxed);
-    if settings.appendonly {
-        begin_log(server, opened.log)?;
+    if server.settings().appendonly {
+        begin_log(server, log)?;
     }
     server.is_loading.store(false, Ordering::Release);
     server.loads.send_modify(|count| *count += 1);
     Ok(())
+}
+
+/// Opens the log as it was at a second of the past, and goes on in a directory of its own, so that the original stays.
+///
+/// # Errors
+/// It cannot be opened, or there are files in that directory: the node must not start.
+pub fn restore_to(server: &Arc<Server>, second: i64) -> Result<(), String> {
+    let settings = server.settings();
+    if !settings.appendonly {
+        return Err("--restore-to goes back in the append only file: it needs 'appendonly yes'".to_owned());
+    }
+    let dir = std::env::current_dir().unwrap_or_default().join(format!("restored-{second}"));
+    let failed = |error: std::io::Error| format!("{}: {error}", dir.display());
+    let is_empty = match std::fs::read_dir(&dir) {
+        Ok(mut files) => files.next().is_none(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => true,
+        Err(error) => return Err(failed(error)),
+    };
+    if !is_empty {
+        return Err(format!(
+            "--restore-to {second} would work in {}, which is there and not empty: start from it with '--dir' and without \
+             --restore-to, or move it away",
+            dir.display()
+        ));
+    }
+    let start = Instant::now();
+    let opened = restore::restore(&server.node, &options(&settings), second, &server.load);
+    tell(server, &opened.map_err(|error| error.to_string())?, start.elapsed());
+    match std::fs::create_dir(&dir) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(failed(error)),
+        _ => {}
+    }
+    server.config.work_in(&dir).map_err(|why| format!("{}: {why}", dir.display()))?;
+    log!(
+        Level::Notice,
+        "The data of second {second} are served and kept in {}; the original files stay as they are",
+        dir.display()
+    );
+    serve(server, None)
 }
 
 /// Goes on with the log, or begins one with what has been loaded: nobody is served before it is there.

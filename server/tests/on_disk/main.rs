@@ -4,6 +4,7 @@
 //! |-------------|----------------------------------------------------------------------|
 //! | `commands`  | bases of plain commands, between Baton and Redis                       |
 //! | `libraries` | libraries of functions survive, though nothing here can run them       |
+//! | `restore`   | a log as it was at a second of the past                                |
 //! | `loading`   | other versions of the format, and the lines about progress             |
 
 #[path = "../support/mod.rs"]
@@ -12,6 +13,7 @@ mod support;
 mod commands;
 mod libraries;
 mod loading;
+mod restore;
 
 use std::fs;
 use std::time::{Duration, Instant};

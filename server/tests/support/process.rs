@@ -185,6 +185,11 @@ impl Server {
         self.settings.push((name.to_owned(), value.to_owned()));
     }
 
+    /// Leaves a setting out from the next [`restart`](Self::restart) on.
+    pub fn unset(&mut self, name: &str) {
+        self.settings.retain(|(other, _)| other != name);
+    }
+
     /// Starts the ended process again with the same settings and directory, on a new port.
     #[track_caller]
     pub fn restart(&mut self) {
