@@ -26,6 +26,11 @@ pub const DATABASES: usize = 3;
 /// By database and key: the value and when it expires.
 pub type Contents = BTreeMap<(usize, Vec<u8>), String>;
 
+/// Whether to go through everything.
+pub fn all() -> bool {
+    std::env::var_os("BATON_RECOVERY_ALL").is_some()
+}
+
 /// By path.
 pub type Files = BTreeMap<PathBuf, Vec<u8>>;
 

@@ -2,11 +2,12 @@
 //! names what is missing, or it is not opened at all; and the files stay as they were.
 
 use crate::bench::{
-    Contents, FILL, Files, LOG_DIR, SNAPSHOT, disk, exec, files, held, node, opened, rewrite, run, slot_of,
-    snapshot, whole,
+    Contents, FILL, Files, LOG_DIR, SNAPSHOT, all, disk, exec, files, held, node, opened, rewrite, run,
+    slot_of, snapshot, whole,
 };
 use baton::journal::Policy;
 use baton::storage::SimulatedStorage;
+use baton_engine::aof::manifest::Manifest;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
@@ -96,11 +97,6 @@ fn outcome_on(cores: usize, what: &str, files: &Files, appendonly: bool) -> Outc
     let outcome = tried.unwrap_or_else(|_| panic!("{what}: a panic"));
     assert_unchanged(what, files, &disk, outcome == Outcome::Refused);
     outcome
-}
-
-/// Whether to go through everything.
-fn all() -> bool {
-    std::env::var_os("BATON_RECOVERY_ALL").is_some()
 }
 
 /// Nothing is lost of the originals: what was cut off the log is in a file of its own.
@@ -202,6 +198,24 @@ fn an_increment_that_is_cut_gives_all_whole_blocks_before_the_cut() {
             "{what}"
         );
     });
+}
+
+/// The log was cut over to the next increment, and nothing of that has reached the disk yet.
+#[test]
+fn an_increment_may_be_cut_before_one_that_is_empty() {
+    let mut log = log();
+    let path = PathBuf::from(format!("{LOG_DIR}/appendonly.aof.manifest"));
+    let manifest =
+        Manifest::parse(&log.files[&path]).expect("a manifest").with_new_incr(b"appendonly.aof", None);
+    log.files.insert(path, manifest.sealed_text());
+    let next = PathBuf::from(format!("{LOG_DIR}/appendonly.aof.3.incr.aof"));
+    log.files.insert(next.clone(), Vec::new());
+    let len = log.files[&log.incr].len() - 5;
+    log.files.get_mut(&log.incr).expect("the increment").truncate(len);
+    let (_, truth) = log.states.iter().rfind(|(end, _)| *end <= len).expect("a state");
+    assert_eq!(outcome("cut", &log.files, true), Outcome::Opened { contents: truth.clone(), damaged: 0 });
+    log.files.insert(next, b"*1\r\n$8\r\nFLUSHALL\r\n".to_vec());
+    assert_eq!(outcome("cut before commands", &log.files, true), Outcome::Refused);
 }
 
 #[test]

@@ -3,9 +3,11 @@
 //! | file    | what is proved                                                                                  |
 //! |---------|-------------------------------------------------------------------------------------------------|
 //! | `bench` | nodes on a simulated disk: opened, driven, compared                                               |
+//! | `crash` | the disk stops or fails at every call: everything acknowledged is there, nothing in half           |
 //! | `bytes` | every byte of every file flipped, every file cut at every place: refused, or nothing but the truth |
 //!
 //! `BATON_RECOVERY_ALL=1` makes the tests go through every case where they draw some of them as a rule.
 
 mod bench;
 mod bytes;
+mod crash;
