@@ -125,6 +125,9 @@ impl LogDir {
         if let Err(error) = storage.create_dir(&dir) {
             return Err(LogDirError::File { doing: "create", path: dir, error });
         }
+        if let Some(parent) = dir.parent() {
+            storage.sync_dir(parent).map_err(failed("sync", parent))?;
+        }
         let lock = lock(&*storage, &dir)?;
         Ok(Self { storage, dir, name: name.to_vec(), manifest: Manifest::default(), next: None, _lock: lock })
     }
@@ -228,7 +231,6 @@ impl LogDir {
             return self.add_incr(None);
         }
         let (file, seq, next) = self.make_incr(None)?;
-        self.storage.sync_dir(&self.dir).map_err(failed("sync", &self.dir))?;
         self.next = Some(next);
         Ok((file, seq))
     }
@@ -248,6 +250,8 @@ impl LogDir {
         let incr = next.incrs.last().map(|file| (file.seq, self.dir.join(file_name(&file.name))));
         let (seq, path) = incr.unwrap_or_default();
         let file = self.storage.create(&path).map_err(failed("create", &path))?;
+        // Its name first: a manifest that survives a crash must not name a file that does not.
+        self.storage.sync_dir(&self.dir).map_err(failed("sync", &self.dir))?;
         Ok((file, seq, next))
     }
 
