@@ -238,7 +238,8 @@ fn load_log(
         progress.total.fetch_add(file.len() as u64, Ordering::Relaxed);
         files.push((path, file));
     }
-    let last = files.len().saturating_sub(1);
+    // An increment in which nothing stands yet may follow the one whose last write was cut short.
+    let last = files.iter().rposition(|(_, file)| !file.is_empty()).unwrap_or_default();
     let mut position = Position::default();
     for (n, (path, file)) in files.into_iter().enumerate() {
         let name = shown(&path);
