@@ -500,8 +500,10 @@ impl<'a> Reader<'a> {
         if zeros < self.file.len() && zeros <= at {
             return Some(Tear::Zeros { from: zeros.max(self.settled.offset) });
         }
-        // Without headers nobody could tell a lost sector from zeros in a value.
-        let headers = self.block.is_some() || self.file[range.clone()].starts_with(block::HEADER_MARK);
+        // Without headers nobody could tell a lost sector from zeros in a value; but no file begins with a value.
+        let headers = self.block.is_some()
+            || range.start == 0
+            || self.file[range.clone()].starts_with(block::HEADER_MARK);
         let first_sector =
             range.start..at.max(range.start).saturating_add(1).next_multiple_of(SECTOR).min(range.end);
         (headers && lacks_sectors(self.file, first_sector)).then_some(Tear::Sectors)
