@@ -12,12 +12,14 @@
 //! ```
 //!
 //! Redis and Valkey ignore AUX fields that they do not know, by contract. The last 42 bytes have a fixed shape, so the
-//! index is found from the tail without reading the file. A large slot may have several sections.
+//! index is found from the tail without reading the file. A large slot may have several sections. The index knows the
+//! checksums of all parts, and that of all before it: a change of any byte shows, at the latest when its section is read.
 
 use crate::keyspace::Counts;
 use crate::keyspace::save::Section;
-use crate::rdb::crc64::Digest;
-use crate::rdb::{RdbError, Version, write};
+use crate::rdb::crc64::{self, Digest};
+use crate::rdb::file::{Item, Reader};
+use crate::rdb::{CHECKSUM, RdbError, Version, write};
 use bincode::{Decode, Encode};
 use std::ops::Range;
 
@@ -28,7 +30,9 @@ const INDEX_AT: &[u8] = b"baton-index-at";
 /// Bytes from the opcode of the last AUX field to the end of the file.
 const TAIL: usize = 1 + 1 + INDEX_AT.len() + 1 + 16 + 1 + 8;
 /// The form of the index that this module writes.
-const INDEX_VERSION: u16 = 1;
+const INDEX_VERSION: u16 = 2;
+/// Key of the AUX field that every snapshot written here has.
+pub const WRITTEN_HERE: &str = "baton-ver";
 
 /// Where a section is and what it holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
@@ -77,6 +81,10 @@ pub struct Index {
     version: u16,
     /// Bytes before the first section, where AUX fields and functions are.
     pub head: u64,
+    /// CRC32 of those bytes.
+    head_crc32: u32,
+    /// CRC64 of all bytes before the index: so the checksum at the end can be checked without reading the file.
+    body_crc64: u64,
     /// The sections.
     pub sections: Vec<IndexEntry>,
 }
@@ -129,7 +137,13 @@ impl Writer {
         let mut crc = Digest::new();
         crc.update(&out[start..]);
         let written = (out.len() - start) as u64;
-        let index = Index { version: INDEX_VERSION, head: written, sections: Vec::new() };
+        let index = Index {
+            version: INDEX_VERSION,
+            head: written,
+            head_crc32: crc32fast::hash(&out[start..]),
+            body_crc64: 0,
+            sections: Vec::new(),
+        };
         Self { version: head.version, crc, written, index }
     }
 
@@ -174,6 +188,7 @@ impl Writer {
     /// Ends the file: index, end and checksum (none if not `checksum`, as `rdbchecksum no` says).
     pub fn finish(mut self, checksum: bool, out: &mut Vec<u8>) -> Index {
         let (start, index_at) = (out.len(), self.written);
+        self.index.body_crc64 = self.crc.value();
         let mut index = bincode::encode_to_vec(&self.index, bincode::config::standard())
             .expect("an index is plain numbers in memory: encoding it cannot fail");
         let crc32 = crc32fast::hash(&index);
@@ -216,7 +231,36 @@ impl Index {
             return Err(bad("an index of a known form"));
         }
         index.check(at)?;
+        let head = file.get(..index.head as usize).unwrap_or_default();
+        if crc32fast::hash(head) != index.head_crc32 {
+            return Err(corrupt(0, "a head that fits its checksum"));
+        }
+        let (rest, end) = field_to_end(file, at);
+        let claimed = u64::from_le_bytes(end);
+        if claimed != 0
+            && claimed != crc64::combine(index.body_crc64, crc64::checksum(rest), rest.len() as u64)
+        {
+            return Err(corrupt((file.len() - end.len()) as u64, CHECKSUM));
+        }
         Ok(Some(index))
+    }
+
+    /// Whether the file was written here, and so has to have an index, unless it was saved from a damaged one. Reads the
+    /// AUX fields.
+    pub fn is_due(file: &[u8]) -> bool {
+        let (mut reader, mut at) = (Reader::new(), 0);
+        while let Some(rest) = file.get(at..)
+            && let Ok((item, used)) = reader.next(rest)
+        {
+            match item {
+                Item::Header { .. } => {}
+                Item::Aux { key, .. } if *key == *WRITTEN_HERE.as_bytes() => return true,
+                Item::Aux { .. } => {}
+                _ => return false,
+            }
+            at += used;
+        }
+        false
     }
 
     /// The sections follow each other, between the head and the index, and belong to slots that there are.
@@ -234,6 +278,12 @@ impl Index {
         }
         Ok(())
     }
+}
+
+/// What the checksum at the end covers from the index on, and that checksum.
+fn field_to_end(file: &[u8], index_at: u64) -> (&[u8], [u8; 8]) {
+    let rest = file.get(index_at as usize..).unwrap_or_default();
+    rest.split_last_chunk::<8>().map_or((rest, [0; 8]), |(rest, end)| (rest, *end))
 }
 
 fn corrupt(offset: u64, expected: &'static str) -> RdbError {
@@ -277,4 +327,51 @@ fn parse_aux_raw<'a>(field: &'a [u8], key: &[u8]) -> Option<&'a [u8]> {
         (&len, value) => (usize::from(len), value),
     };
     (value.len() == len).then_some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(checksum: bool) -> Vec<u8> {
+        let aux = [("redis-ver", "7.2.0".to_owned()), (WRITTEN_HERE, "1".to_owned())];
+        let head = Head { version: Version::V10, aux: &aux, functions: &[b"a library"], sizes: &[(1, 0)] };
+        let mut out = Vec::new();
+        let mut writer = Writer::begin(&head, &mut out);
+        let counts = Counts { keys: 1, ..Counts::default() };
+        let bytes = b"\x00\x01k\x01v".to_vec();
+        let section = Section { slot: 7, db: 0, version: Version::V10, bytes, counts };
+        writer.section(&section, &mut out).expect("the version of the file");
+        out.extend_from_slice(&section.bytes);
+        writer.finish(checksum, &mut out);
+        out
+    }
+
+    #[test]
+    fn no_changed_bit_outside_of_sections_goes_unnoticed() {
+        let whole = file(true);
+        let index = Index::open(&whole).expect("whole").expect("an index");
+        let section = index.sections[0].range();
+        for at in (0..whole.len()).filter(|at| !section.contains(at)) {
+            for bit in 0..8 {
+                let mut changed = whole.clone();
+                changed[at] ^= 1 << bit;
+                let opened = Index::open(&changed);
+                // What stands between head and section only a reader without the index looks at.
+                let is_between = at >= index.head as usize && at < section.start;
+                assert!(is_between || !matches!(opened, Ok(Some(_))), "bit {bit} of byte {at}: {opened:?}");
+            }
+        }
+        assert!(Index::open(&file(false)).expect("whole").is_some(), "without a checksum");
+    }
+
+    #[test]
+    fn whose_file_it_is() {
+        let whole = file(true);
+        assert!(Index::is_due(&whole));
+        assert!(Index::is_due(&whole[..whole.len() - 20]));
+        for other in [&b"REDIS0010\xfa\x03abc\x01d\xfe\x00"[..], b"REDIS0010", b"nothing of the kind", b""] {
+            assert!(!Index::is_due(other), "{other:?}");
+        }
+    }
 }

@@ -16,7 +16,7 @@ use baton_engine::keyspace::save::Section;
 use baton_engine::rdb::Version;
 use baton_engine::rdb::save::SaveOptions;
 use baton_engine::slot::SLOTS;
-use baton_engine::snapshot::{Head, TooNew, Writer};
+use baton_engine::snapshot::{Head, TooNew, WRITTEN_HERE, Writer};
 use parking_lot::Mutex;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -337,7 +337,7 @@ impl Node {
             ("redis-bits", "64".to_owned()),
             ("ctime", (begun.now_ms / 1_000).to_string()),
             ("used-mem", used_memory.to_string()),
-            ("baton-ver", env!("CARGO_PKG_VERSION").to_owned()),
+            (WRITTEN_HERE, env!("CARGO_PKG_VERSION").to_owned()),
         ];
         aux.extend(options.aux.iter().cloned());
         let mut out = Vec::with_capacity(WRITE_BYTES * 2);

@@ -155,6 +155,8 @@ fn serve_until_the_end(
     let cores = core_count(&loaded.settings);
     let (end_requests, ends) = mpsc::unbounded_channel();
     let server = make_server(loaded.settings, file, registry, cores, end_requests);
+    // Before anybody can ask for the end: SHUTDOWN is served while data are loaded.
+    let phase = server.phase.subscribe();
     let mut threads = Vec::new();
     let (inlets, outlets): (Vec<_>, Vec<_>) = (0..cores).map(|_| mpsc::unbounded_channel()).unzip();
     *server.inlets.write() = inlets;
@@ -192,8 +194,9 @@ fn serve_until_the_end(
         log!(Level::Notice, "Ready to accept connections {kind}");
     }
     supervisor.ready();
-    let result = wait_for_the_end(&server, ends);
+    let result = wait_for_the_end(&server, ends, phase);
     server.shut_down();
+    persistence::call_off(&server);
     for thread in threads {
         if thread.join().is_err() {
             failed = Some("A core ended by a panic".to_owned());
@@ -339,6 +342,7 @@ fn pin(core: usize, cores: usize) {
 fn wait_for_the_end(
     server: &Arc<Server>,
     mut requests: mpsc::UnboundedReceiver<EndRequest>,
+    mut phase: watch::Receiver<Phase>,
 ) -> Result<(), String> {
     use tokio::signal::unix::{SignalKind, signal};
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -348,7 +352,6 @@ fn wait_for_the_end(
         let (mut terminate, mut interrupt) = (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
         // A log that is rotated away must not end the process.
         let mut hangup = on(SignalKind::hangup())?;
-        let mut phase = server.phase.subscribe();
         loop {
             let by_signal = EndRequest { save: None, force: false, client: None };
             let request = tokio::select! {

@@ -32,6 +32,13 @@ use std::fmt;
 /// Longest line that Redis reads, the line feed included.
 pub const LINE_MAX: usize = 1024;
 
+// What is expected where Redis has an error of its own.
+const A_LINE: &str = "a line";
+const SHORT_LINE: &str = "a line of at most 1024 bytes";
+const ONE_BASE: &str = "no more than one line of type b";
+const RISING: &str = "a sequence number above that of the increment before";
+const A_KIND: &str = "type b, i or h";
+
 /// How a seal begins.
 const SEAL: &[u8] = b"#crc32:";
 
@@ -128,7 +135,7 @@ impl Manifest {
     /// The first line that is wrong, and what was expected there.
     pub fn parse(text: &[u8]) -> Result<Self, ManifestError> {
         if text.is_empty() {
-            return Err(ManifestError::new(1, "a line", b"nothing"));
+            return Err(ManifestError::new(1, A_LINE, b"nothing"));
         }
         if let Some(seal) = text.strip_prefix(SEAL) {
             check_seal(seal).map_err(|(expected, found)| ManifestError::new(1, expected, &found))?;
@@ -137,7 +144,7 @@ impl Manifest {
         for (index, line) in text.split_inclusive(|&byte| byte == b'\n').enumerate() {
             let fail = |(expected, found): Unexpected| ManifestError::new(index + 1, expected, &found);
             if line.len() > LINE_MAX {
-                return Err(fail(("a line of at most 1024 bytes", line.to_vec())));
+                return Err(fail((SHORT_LINE, line.to_vec())));
             }
             let Some(line) = line.strip_suffix(b"\n") else {
                 return Err(fail(("a line feed at the end of the line", line.to_vec())));
@@ -157,15 +164,12 @@ impl Manifest {
     fn add(&mut self, kind: Kind, file: File) -> Result<(), Unexpected> {
         match kind {
             Kind::Base if self.base.is_some() => {
-                return Err(("no more than one line of type b", file.name));
+                return Err((ONE_BASE, file.name));
             }
             Kind::Base => self.base = Some(file),
             Kind::Incr => {
                 if self.incrs.last().is_some_and(|last| last.seq >= file.seq) {
-                    return Err((
-                        "a sequence number above that of the increment before",
-                        file.seq.to_string().into(),
-                    ));
+                    return Err((RISING, file.seq.to_string().into()));
                 }
                 self.incrs.push(file);
             }
@@ -345,7 +349,7 @@ fn parse_kind(value: &[u8]) -> Result<Kind, Unexpected> {
         b"b" => Ok(Kind::Base),
         b"i" => Ok(Kind::Incr),
         b"h" => Ok(Kind::History),
-        _ => Err(("type b, i or h", value.to_vec())),
+        _ => Err((A_KIND, value.to_vec())),
     }
 }
 
@@ -373,6 +377,18 @@ impl ManifestError {
     fn new(line: usize, expected: &'static str, found: &[u8]) -> Self {
         const SHOWN_MAX: usize = 120;
         Self { line, expected, found: found.iter().copied().take(SHOWN_MAX).collect() }
+    }
+
+    /// What Redis calls this: people and tools look for these words in the log.
+    pub fn headline(&self) -> &'static str {
+        match self.expected {
+            A_LINE => "Found an empty AOF manifest",
+            SHORT_LINE => "The AOF manifest file contains too long line",
+            ONE_BASE => "Found duplicate base file information",
+            RISING => "Found a non-monotonic sequence number",
+            A_KIND => "Unknown AOF file type",
+            _ => "Invalid AOF manifest file format",
+        }
     }
 }
 
@@ -513,6 +529,23 @@ mod tests {
             Manifest::parse(long.as_bytes()).expect_err("too long").expected,
             "a line of at most 1024 bytes"
         );
+    }
+
+    #[test]
+    fn headlines_are_those_of_redis() {
+        let long = format!("file {} seq 1 type b\n", "x".repeat(LINE_MAX));
+        for (text, headline) in [
+            ("", "Found an empty AOF manifest"),
+            (&long, "The AOF manifest file contains too long line"),
+            ("file a seq 1 type b\nfile b seq 2 type b\n", "Found duplicate base file information"),
+            ("file a seq 2 type i\nfile b seq 1 type i\n", "Found a non-monotonic sequence number"),
+            ("file a seq 2 type x\n", "Unknown AOF file type"),
+            ("\n", "Invalid AOF manifest file format"),
+            ("filx a seq 2 type b\n", "Invalid AOF manifest file format"),
+        ] {
+            let error = Manifest::parse(text.as_bytes()).expect_err("wrong");
+            assert_eq!(error.headline(), headline, "{error}");
+        }
     }
 
     fn text(manifest: &Manifest) -> String {

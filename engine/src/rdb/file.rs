@@ -166,7 +166,7 @@ impl Reader {
                 digest.update(&[END]);
                 if checksum.is_some_and(|claimed| claimed != digest.value()) {
                     let at = (self.offset + used).saturating_sub(CHECKSUM_BYTES);
-                    return Err(Input::corrupt(at, "the checksum of all bytes before"));
+                    return Err(Input::corrupt(at, super::CHECKSUM));
                 }
             } else {
                 digest.update(&bytes[..used]);

@@ -79,7 +79,15 @@ pub enum RdbError {
     },
 }
 
+/// What is expected where the checksum at the end of a file does not fit.
+pub const CHECKSUM: &str = "the checksum of all bytes before";
+
 impl RdbError {
+    /// Whether it is the checksum of a file that does not fit.
+    pub fn is_checksum(&self) -> bool {
+        matches!(self, Self::Corrupt { expected, .. } if *expected == CHECKSUM)
+    }
+
     /// The same error for bytes that lie `by` bytes further on.
     #[must_use]
     pub fn shifted(self, by: usize) -> Self {

@@ -82,7 +82,7 @@ pub struct Loaded {
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// It is not what it should be.
-    #[error("{file}: {error}")]
+    #[error("{}{file}: {error}", if .error.is_checksum() { "RDB CRC error: " } else { "" })]
     Format {
         /// The file.
         file: Arc<str>,
@@ -147,6 +147,10 @@ pub fn snapshot(
     let format = |error: RdbError| LoadError::Format { file: name.clone(), error };
     let mut loaded = match Index::open(file).map_err(format)? {
         Some(index) => by_index(node, name, file, &index, options, progress)?,
+        // Without its index it is damaged, or was saved from one that was: then all must fit.
+        None if Index::is_due(file) => {
+            whole(node, name, file, LoadOptions { verify: true, ..options }, progress)?
+        }
         None => whole(node, name, file, options, progress)?,
     };
     node.libraries.replace_all(std::mem::take(&mut loaded.libraries));
@@ -318,6 +322,10 @@ fn whole(
                     if !feed.give(node.slots.owner(slot), Raw { db, slot, end: at, family, key }) {
                         return Err(LoadError::GivenUp(name.clone()));
                     }
+                }
+                Item::End { checksum: None } if options.verify && Index::is_due(file) => {
+                    let expected = "an index, or a checksum, at the end of a snapshot written here";
+                    return Err(format(RdbError::Corrupt { offset: at, expected }));
                 }
                 Item::End { .. } => {
                     progress.done.fetch_add((at - told) as u64, Ordering::Relaxed);

@@ -112,6 +112,11 @@ impl Log {
         (done.load(Ordering::Relaxed), total.load(Ordering::Relaxed))
     }
 
+    /// Whether there are files, though the log may be off by now.
+    pub fn has_files(&self) -> bool {
+        self.dir.lock().is_some()
+    }
+
     /// The files, if the log is on or was.
     pub(super) fn dir(&self) -> MutexGuard<'_, Option<LogDir>> {
         self.dir.lock()
@@ -274,6 +279,14 @@ impl Node {
                 Err(error)
             }
         }
+    }
+
+    /// Removes the files of the log that are no longer needed (`keep_history` is over).
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn remove_log_history(&self) -> Result<(), LogDirError> {
+        self.log.dir.lock().as_mut().map_or(Ok(()), LogDir::remove_history)
     }
 
     /// Turns the log off: what is in it stays. Returns why its end could not be written, if so.

@@ -25,8 +25,8 @@ pub enum LogDirError {
         error: io::Error,
     },
     /// The manifest is not one.
-    #[error("The manifest {} cannot be understood: {why}. Nothing was changed; restore it from a backup, or write it \
-        anew from the files that are there", .path.display())]
+    #[error("{}: {} cannot be understood: {why}. Nothing was changed; restore it from a backup, or write it anew from \
+        the files that are there", .why.headline(), .path.display())]
     Manifest {
         /// The manifest.
         path: PathBuf,
@@ -34,7 +34,7 @@ pub enum LogDirError {
         why: manifest::ManifestError,
     },
     /// The manifest names a file that is not there.
-    #[error("The log file {} is missing, though {} names it. Nothing was changed", .file.display(), .manifest.display())]
+    #[error("The log file {} is missing (No such file or directory), though {} names it. Nothing was changed", .file.display(), .manifest.display())]
     Missing {
         /// The file.
         file: PathBuf,
@@ -99,7 +99,7 @@ impl LogDir {
             Ok(manifest) => manifest,
             Err(why) => return Err(LogDirError::Manifest { path, why }),
         };
-        let lock = lock(&*storage, &dir)?;
+        let lock = lock(&*storage, &dir, name)?;
         let log = Self { storage, dir, name: name.to_vec(), manifest, next: None, _lock: lock };
         for file in log.live_files() {
             match log.storage.len(&file) {
@@ -128,7 +128,7 @@ impl LogDir {
         if let Some(parent) = dir.parent() {
             storage.sync_dir(parent).map_err(failed("sync", parent))?;
         }
-        let lock = lock(&*storage, &dir)?;
+        let lock = lock(&*storage, &dir, name)?;
         Ok(Self { storage, dir, name: name.to_vec(), manifest: Manifest::default(), next: None, _lock: lock })
     }
 
@@ -315,9 +315,9 @@ impl LogDir {
     }
 }
 
-/// Takes the lock of the directory.
-fn lock(storage: &dyn Storage, dir: &Path) -> Result<Box<dyn Lock>, LogDirError> {
-    let path = dir.join("baton.lock");
+/// Takes the lock of the log: logs of other names may be in the directory, too.
+fn lock(storage: &dyn Storage, dir: &Path, name: &[u8]) -> Result<Box<dyn Lock>, LogDirError> {
+    let path = dir.join(file_name(&[b"baton.", name, b".lock"].concat()));
     storage.lock(&path).map_err(|error| match error.kind() {
         io::ErrorKind::WouldBlock => LogDirError::Locked { dir: dir.to_owned() },
         _ => LogDirError::File { doing: "lock", path, error },

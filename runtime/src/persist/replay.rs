@@ -45,7 +45,7 @@ pub struct Replayed {
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
     /// A command that this build does not know.
-    #[error("{file} at byte {at}: unknown command '{name}'")]
+    #[error("Unknown command '{name}' reading the append only file {file}, at byte {at}")]
     Unknown {
         /// The file.
         file: Arc<str>,

@@ -29,6 +29,8 @@ struct Log {
 #[derive(Default)]
 struct Summary {
     snapshot: Option<Contents>,
+    /// Where the commands begin.
+    commands_at: usize,
     transactions: u64,
     commands: u64,
     blocks: u64,
@@ -49,6 +51,8 @@ enum Stop {
 /// Checks a log, prints the report, and writes what can be saved if that is asked for.
 pub fn report(request: &Request, now_ms: i64, out: &mut dyn Write) -> Result<bool, CheckError> {
     let log = find(&request.path)?;
+    let mut lines = AsRedis { is_wanted: request.as_redis, kinds: log.kinds(), begun: false };
+    lines.begin(out)?;
     if let Some((path, manifest)) = &log.manifest {
         let history = manifest.history.len();
         writeln!(out, "{}: {} files to load, {history} of history", path.display(), log.files.len())?;
@@ -57,11 +61,18 @@ pub fn report(request: &Request, now_ms: i64, out: &mut dyn Write) -> Result<boo
     for (index, path) in log.files.iter().enumerate() {
         let bytes = read(path)?;
         let last = index + 1 == log.files.len();
+        lines.begin_file(index, &bytes, out)?;
         let (summary, keep, stop) = check(path, &bytes, request, now_ms, last);
         print(path, bytes.len(), &summary, out)?;
+        lines.end_file(
+            index,
+            path,
+            &Checked { bytes: &bytes, summary: &summary, keep, stop: &stop },
+            request,
+            out,
+        )?;
         let name = path.display();
         match &stop {
-            None if request.as_redis => writeln!(out, "AOF {name} is valid")?,
             None => writeln!(out, "{name}: in order")?,
             Some(Stop::Torn(verdict)) => writeln!(out, "{name}: {verdict}")?,
             Some(Stop::Damaged(what) | Stop::InSnapshot(what)) => {
@@ -87,7 +98,141 @@ pub fn report(request: &Request, now_ms: i64, out: &mut dyn Write) -> Result<boo
         return Ok(true);
     };
     let asked = request.fix || matches!(cut.stop, Stop::TooLate(_));
-    if asked { cut.write(&log, out).map(|()| true) } else { Ok(false) }
+    if asked && request.as_redis && cut.index + 1 < log.files.len() {
+        // As the tool of that name: the files behind it are not given up unless `baton check` is told so.
+        writeln!(out, "Nothing was written: `baton check aof` does without the files that follow")?;
+        return Ok(false);
+    }
+    if !asked {
+        return Ok(false);
+    }
+    cut.write(&log, out)?;
+    if request.as_redis
+        && let Some(path) = log.files.get(cut.index)
+    {
+        let to = request.to_timestamp.map_or(String::new(), |to| format!(" to timestamp {to}"));
+        writeln!(
+            out,
+            "Successfully truncated AOF {}{to}, into {}",
+            path.display(),
+            fixed_path(path).display()
+        )?;
+    }
+    Ok(true)
+}
+
+impl Log {
+    /// What the files are, by their order; none for a single file.
+    fn kinds(&self) -> Vec<Kind> {
+        let kinds = self.manifest.iter().flat_map(|(_, manifest)| manifest.with_kinds());
+        kinds.map(|(kind, _)| kind).filter(|kind| *kind != Kind::History).collect()
+    }
+}
+
+/// What was found out about one file.
+struct Checked<'c> {
+    bytes: &'c [u8],
+    summary: &'c Summary,
+    keep: usize,
+    stop: &'c Option<Stop>,
+}
+
+/// The lines that scripts look for in what redis-check-aof prints.
+struct AsRedis {
+    is_wanted: bool,
+    kinds: Vec<Kind>,
+    /// The heading over the increments has been printed.
+    begun: bool,
+}
+
+impl AsRedis {
+    fn begin(&self, out: &mut dyn Write) -> std::io::Result<()> {
+        match self.is_wanted {
+            true if self.kinds.is_empty() => writeln!(out, "Start checking Old-Style AOF"),
+            true => writeln!(out, "Start checking Multi Part AOF"),
+            false => Ok(()),
+        }
+    }
+
+    fn begin_file(&mut self, index: usize, bytes: &[u8], out: &mut dyn Write) -> std::io::Result<()> {
+        match self.kinds.get(index) {
+            Some(Kind::Base) if self.is_wanted => {
+                let format = if starts_with_snapshot(bytes) { "RDB" } else { "RESP" };
+                writeln!(out, "Start to check BASE AOF ({format} format).")
+            }
+            Some(Kind::Incr) if self.is_wanted && !self.begun => {
+                self.begun = true;
+                writeln!(out, "Start to check INCR files.")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn end_file(
+        &self,
+        index: usize,
+        path: &Path,
+        checked: &Checked<'_>,
+        request: &Request,
+        out: &mut dyn Write,
+    ) -> std::io::Result<()> {
+        if !self.is_wanted {
+            return Ok(());
+        }
+        let Checked { bytes, summary, keep, stop } = *checked;
+        let (kind, shown) = match self.kinds.get(index) {
+            Some(Kind::Base) => ("BASE AOF", path.file_name().map(Path::new).unwrap_or(path)),
+            Some(_) => ("INCR AOF", path.file_name().map(Path::new).unwrap_or(path)),
+            None => ("AOF", path),
+        };
+        let (name, size, last) = (shown.display(), bytes.len(), index + 1 >= self.kinds.len());
+        if bytes.is_empty() {
+            return writeln!(out, "{kind} {name} is empty");
+        }
+        match (&summary.snapshot, stop) {
+            (Some(_), Some(Stop::InSnapshot(_))) => {
+                return writeln!(out, "RDB preamble of AOF file is not sane, aborting.");
+            }
+            (Some(_), _) => writeln!(out, "RDB preamble is OK, proceeding with AOF tail...")?,
+            (None, _) => {}
+        }
+        if let (Some(Stop::TooLate(_)), Some(to)) = (stop, request.to_timestamp) {
+            let full = path.display();
+            return match (keep, last) {
+                (0, _) => writeln!(out, "AOF {full} has nothing before timestamp {to}, aborting..."),
+                (_, true) => Ok(()),
+                (_, false) => writeln!(
+                    out,
+                    "Failed to truncate AOF {full} to timestamp {to} to offset {keep} because it is not the last file."
+                ),
+            };
+        }
+        if let (None, Some(to)) = (stop, request.to_timestamp) {
+            writeln!(out, "Truncate nothing in AOF {name} to timestamp {to}")?;
+        } else {
+            let line = 1 + bytes
+                .get(summary.commands_at..keep)
+                .unwrap_or_default()
+                .iter()
+                .filter(|byte| **byte == b'\n')
+                .count();
+            let diff = size - keep;
+            writeln!(
+                out,
+                "AOF analyzed: filename={name}, size={size}, ok_up_to={keep}, ok_up_to_line={line}, diff={diff}"
+            )?;
+        }
+        match (stop, request.fix) {
+            (None, _) => writeln!(out, "{kind} {name} is valid"),
+            (Some(_), true) if last => Ok(()),
+            (Some(_), true) => {
+                writeln!(out, "Failed to truncate AOF {name} because it is not the last file")
+            }
+            (Some(_), false) => {
+                writeln!(out, "AOF {name} is not valid. Use the --fix option to try fixing it.")
+            }
+        }
+    }
 }
 
 /// Finds the files: a manifest, a directory with one, or a single file.
@@ -149,7 +294,7 @@ fn check(
         snapshot_second = contents.second();
         summary.snapshot = Some(contents);
         match end {
-            Ok(end) => from = end,
+            Ok(end) => (from, summary.commands_at) = (end, end),
             Err(broken) => {
                 return (summary, broken.keep, Some(Stop::InSnapshot(format!("damaged: {}", broken.what))));
             }

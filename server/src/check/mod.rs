@@ -34,7 +34,7 @@ enum CheckError {
     Directory(String),
     #[error("{dir}: expected one manifest in it, found {count}; name the file to check")]
     Manifests { dir: String, count: usize },
-    #[error("{path}: {error}")]
+    #[error("{}: {path}: {error}", .error.headline())]
     Manifest { path: String, error: baton_engine::aof::manifest::ManifestError },
     #[error("{0}: it is there already: move it away first")]
     Exists(String),

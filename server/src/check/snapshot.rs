@@ -159,6 +159,15 @@ impl Contents {
         self.ranges[Slot::of(&record.key).index() / (SLOTS / RANGES)] += 1;
     }
 
+    /// The last lines of redis-check-rdb.
+    fn print_as_redis(&self, out: &mut dyn Write) -> io::Result<()> {
+        let Self { keys, with_expiry, expired, .. } = self;
+        writeln!(
+            out,
+            "[info] {keys} keys read\n[info] {with_expiry} expires\n[info] {expired} already expired"
+        )
+    }
+
     /// Prints what there is.
     pub fn print(&self, out: &mut dyn Write) -> io::Result<()> {
         for (key, value) in &self.aux {
@@ -199,6 +208,9 @@ pub fn report(request: &Request, now_ms: i64, out: &mut dyn Write) -> Result<boo
     let file = read(&request.path)?;
     let name = request.path.display();
     let mut progress = Progress::new(&name.to_string(), file.len());
+    if request.as_redis {
+        writeln!(out, "[offset 0] Checking RDB file {name}")?;
+    }
     let (contents, end) = check(&file, now_ms, &mut progress);
     drop(progress);
     writeln!(out, "{name}: {} bytes, {}", file.len(), contents.header)?;
@@ -214,13 +226,18 @@ pub fn report(request: &Request, now_ms: i64, out: &mut dyn Write) -> Result<boo
             }
             writeln!(out, "{name}: in order")?;
             if request.as_redis {
-                writeln!(out, "\\o/ RDB looks OK! \\o/")?;
+                writeln!(out, "[offset {end}] \\o/ RDB looks OK! \\o/")?;
+                contents.print_as_redis(out)?;
             }
             Ok(true)
         }
         Err(broken) => {
             writeln!(out, "{name}: damaged: {}", broken.what)?;
             writeln!(out, "{name}: whole up to offset {}", broken.keep)?;
+            if request.as_redis {
+                writeln!(out, "--- RDB ERROR DETECTED ---\n[offset {}] {}", broken.keep, broken.what)?;
+                contents.print_as_redis(out)?;
+            }
             if request.fix { fix(request, &file, &contents, &broken, out).map(|()| true) } else { Ok(false) }
         }
     }

@@ -107,7 +107,14 @@ fn a_whole_snapshot() {
             "dump.rdb: in order",
         ],
     );
-    assert!(folder.check("redis-check-rdb dump.rdb").ends_with("\\o/ RDB looks OK! \\o/\n"));
+    assert_lines(
+        &folder.check("redis-check-rdb dump.rdb"),
+        &[
+            "[offset 0] Checking RDB file dump.rdb",
+            "[offset 75] \\o/ RDB looks OK! \\o/",
+            "[info] 2 keys read",
+        ],
+    );
 }
 
 #[test]
@@ -179,7 +186,10 @@ fn a_single_log() {
             "a.aof: in order",
         ],
     );
-    assert!(folder.check("redis-check-aof a.aof").ends_with("AOF a.aof is valid\n"));
+    assert_lines(
+        &folder.check("redis-check-aof a.aof"),
+        &["ok", "Start checking Old-Style AOF", "AOF analyzed: filename=a.aof, size=", "AOF a.aof is valid"],
+    );
     assert_lines(&folder.check("baton check aof a.aof --fix"), &["ok", "nothing to cut off"]);
     assert_eq!(folder.get("a.aof.fixed"), None);
 
@@ -239,6 +249,69 @@ fn a_log_of_several_files() {
     );
     folder.put("appendonlydir/b.manifest", b"file gone seq 1 type b\n");
     assert_lines(&folder.check("baton check aof ."), &["bad", "gone: No such file or directory"]);
+}
+
+/// What scripts read.
+#[test]
+fn lines_of_redis_check_aof() {
+    let folder = Folder::new();
+    folder.put("a.aof", &[commands("SET foo hello"), b"!!!".to_vec()].concat());
+    assert_lines(
+        &folder.check("redis-check-aof a.aof"),
+        &[
+            "bad",
+            "Start checking Old-Style AOF",
+            "AOF analyzed: filename=a.aof, size=36, ok_up_to=33, ok_up_to_line=8, diff=3",
+            "AOF a.aof is not valid. Use the --fix option to try fixing it.",
+        ],
+    );
+    folder.put("b.aof", &[snapshot(), commands("SELECT 0; SET a 1")].concat());
+    assert_lines(
+        &folder.check("valkey-check-aof b.aof"),
+        &[
+            "ok",
+            "RDB preamble is OK, proceeding with AOF tail...",
+            "ok_up_to_line=13, diff=0",
+            "AOF b.aof is valid",
+        ],
+    );
+    put_log(&folder);
+    assert_lines(
+        &folder.check("redis-check-aof a.manifest"),
+        &[
+            "ok",
+            "Start checking Multi Part AOF",
+            "Start to check BASE AOF (RDB format).",
+            "RDB preamble is OK",
+            "BASE AOF a.1.base.rdb is valid",
+            "Start to check INCR files.",
+            "INCR AOF a.1.incr.aof is valid",
+            "INCR AOF a.2.incr.aof is valid",
+            "All AOF files and manifest are valid",
+        ],
+    );
+    folder.put("a.2.incr.aof", b"");
+    assert_lines(&folder.check("redis-check-aof a.manifest"), &["ok", "INCR AOF a.2.incr.aof is empty"]);
+    assert_lines(
+        &folder.check("redis-check-aof --truncate-to-timestamp 101 a.manifest"),
+        &["bad", "Failed to truncate AOF a.1.incr.aof to timestamp 101 to offset", "Nothing was written"],
+    );
+    let file = folder.get("a.1.incr.aof").expect("the file");
+    folder.put("a.1.incr.aof", &file[..file.len() - 2]);
+    assert_lines(
+        &folder.check("redis-check-aof --fix a.manifest"),
+        &[
+            "bad",
+            "Failed to truncate AOF a.1.incr.aof because it is not the last file",
+            "Nothing was written",
+        ],
+    );
+    assert_eq!(folder.get("a.1.incr.aof.fixed"), None);
+    folder.put("a.manifest", b"file a.1.base.rdb seq 1 type b\n!!!\n");
+    assert_lines(
+        &folder.check("redis-check-aof a.manifest"),
+        &["bad", "Invalid AOF manifest file format: a.manifest: line 2 of the manifest"],
+    );
 }
 
 #[test]

@@ -178,6 +178,9 @@ fn follow(server: &Arc<Server>, changed: &[&'static Setting]) {
     if changed.iter().any(|setting| setting.name == "appendonly") {
         persistence::turn_log(server);
     }
+    if changed.iter().any(|setting| setting.name == "aof-disable-auto-gc") {
+        persistence::remove_history(server);
+    }
 }
 
 fn rewrite(session: &mut Session, _: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<Flow, CommandError> {

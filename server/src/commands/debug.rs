@@ -50,8 +50,8 @@ fn reload(session: &mut Session, args: &[&[u8]], held: Option<&mut Held<'_>>) ->
 }
 
 fn load_log(session: &mut Session, _: &[&[u8]], held: Option<&mut Held<'_>>) -> Result<Flow, CommandError> {
-    if !session.server.node.journal().has_file() {
-        return Err(CommandError::text("ERR There is no log: appendonly is off"));
+    if !session.server.node.log.has_files() {
+        return Err(CommandError::text("ERR There is no log: appendonly was never on"));
     }
     load(session, Reload::Log, held)
 }

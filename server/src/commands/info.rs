@@ -449,7 +449,7 @@ fn persistence(facts: &Facts<'_>, out: &mut String) {
         fields!(out,
             "aof_current_size": size,
             "aof_base_size": server.node.log.base_bytes(),
-            "aof_pending_rewrite": 0,
+            "aof_pending_rewrite": u8::from(server.rewrites.scheduled.load(Ordering::Relaxed)),
             "aof_buffer_length": log.pending_bytes,
             "aof_pending_bio_fsync": u8::from(log.is_syncing),
             "aof_delayed_fsync": log.delayed_syncs,

@@ -1,7 +1,10 @@
 //! Snapshots and the log: SAVE, BGSAVE, BGREWRITEAOF, LASTSAVE.
 
 use super::{Flow, Handler};
+use crate::log;
+use crate::logging::Level;
 use crate::persistence;
+use crate::server::Server;
 use crate::session::Session;
 use baton::held::Held;
 use baton::persist::log::RewriteError;
@@ -66,27 +69,45 @@ fn save(session: &mut Session, _: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<
     Ok(Flow::Wait { until_ms: None, reply: Reply::Ok })
 }
 
-fn bgsave(session: &mut Session, args: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<Flow, CommandError> {
+fn bgsave(session: &mut Session, args: &[&[u8]], held: Option<&mut Held<'_>>) -> Result<Flow, CommandError> {
+    let server = &session.server;
     let schedule = match &args[1..] {
         [] => false,
         [word] if word.eq_ignore_ascii_case(b"SCHEDULE") => true,
+        [word] if word.eq_ignore_ascii_case(b"CANCEL") => return cancel(server),
         _ => return Err(CommandError::Syntax),
     };
-    let server = &session.server;
+    let is_rewriting = persistence::is_rewriting(server);
+    if server.node.snapshots.current().is_some() && !is_rewriting {
+        return Err(refusal(SnapshotError::Busy));
+    }
+    // A snapshot of the moment amid a transaction would be none that anybody may see.
+    if held.is_some() || is_rewriting && schedule {
+        server.snapshots.scheduled.store(true, Ordering::Relaxed);
+        return Ok(Flow::Reply(Reply::Status("Background saving scheduled")));
+    }
     match persistence::begin(server) {
         Ok(()) => Ok(Flow::Reply(Reply::Status("Background saving started"))),
-        Err(SnapshotError::Busy) if persistence::is_rewriting(server) => {
-            if !schedule {
-                return Err(CommandError::text(
-                    "ERR Another child process is active (AOF?): can't BGSAVE right now. Use BGSAVE SCHEDULE in order \
-                     to schedule a BGSAVE whenever possible.",
-                ));
-            }
-            server.snapshots.scheduled.store(true, Ordering::Relaxed);
-            Ok(Flow::Reply(Reply::Status("Background saving scheduled")))
-        }
+        Err(SnapshotError::Busy) if is_rewriting => Err(CommandError::text(
+            "ERR Another child process is active (AOF?): can't BGSAVE right now. Use BGSAVE SCHEDULE in order to \
+             schedule a BGSAVE whenever possible.",
+        )),
         Err(error) => Err(refusal(error)),
     }
+}
+
+/// BGSAVE CANCEL: calls off the snapshot that is being written, or the one that is to be.
+fn cancel(server: &Server) -> Result<Flow, CommandError> {
+    if server.node.snapshots.current().is_some() && !persistence::is_rewriting(server) {
+        log!(Level::Notice, "Background saving will be aborted due to user request");
+        server.node.snapshots.abort("BGSAVE CANCEL");
+        return Ok(Flow::Reply(Reply::Status("Background saving cancelled")));
+    }
+    if server.snapshots.scheduled.swap(false, Ordering::Relaxed) {
+        log!(Level::Notice, "Scheduled background saving will be cancelled due to user request");
+        return Ok(Flow::Reply(Reply::Status("Scheduled background saving cancelled")));
+    }
+    Err(CommandError::text("ERR Background saving is currently not in progress or scheduled"))
 }
 
 fn bgrewriteaof(session: &mut Session, _: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<Flow, CommandError> {

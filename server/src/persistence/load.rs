@@ -206,7 +206,7 @@ fn save_first(server: &Arc<Server>, from: Reload) -> Result<(), String> {
             return Err("the snapshot could not be written".to_owned());
         }
     }
-    if from == Reload::Log {
+    if from == Reload::Log && server.node.journal().has_file() {
         server.node.journal().write_and_sync()?;
     }
     Ok(())

@@ -7,6 +7,7 @@ use crate::server::Server;
 use baton::journal::Health;
 use baton::persist::log::{RewriteError, RewriteOptions};
 use baton::snapshot::Written;
+use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
@@ -26,6 +27,48 @@ pub struct Rewrites {
     pub count: AtomicU64,
     /// How many have failed since one succeeded.
     pub failures: AtomicU64,
+    /// After several of those.
+    limit: Mutex<Limit>,
+}
+
+/// Each rewrite that fails leaves an increment behind: after several the next ones wait, longer and longer.
+#[derive(Debug, Default)]
+struct Limit {
+    /// How long the last wait was.
+    minutes: i64,
+    /// Its end, Unix time; 0: nothing waits.
+    until_s: i64,
+}
+
+/// Failures in a row that do not make the next rewrite wait for minutes.
+const FAILURES_MAX: u64 = 3;
+/// The longest wait.
+const WAIT_MAX_MIN: i64 = 60;
+
+impl Rewrites {
+    /// Whether one that could begin now has to wait, because too many have failed.
+    fn is_limited(&self, now_s: i64) -> bool {
+        let mut limit = self.limit.lock();
+        if self.failures.load(Ordering::Relaxed) < FAILURES_MAX {
+            *limit = Limit::default();
+            return false;
+        }
+        if limit.until_s != 0 {
+            let waits = now_s < limit.until_s;
+            if !waits {
+                limit.until_s = 0;
+            }
+            return waits;
+        }
+        limit.minutes = (limit.minutes * 2).clamp(1, WAIT_MAX_MIN);
+        limit.until_s = now_s + limit.minutes * 60;
+        log!(
+            Level::Warning,
+            "Background AOF rewrite has repeatedly failed and triggered the limit, will retry in {} minutes",
+            limit.minutes
+        );
+        true
+    }
 }
 
 impl Default for Rewrites {
@@ -37,6 +80,7 @@ impl Default for Rewrites {
             last_took_s: AtomicI64::new(-1),
             count: AtomicU64::new(0),
             failures: AtomicU64::new(0),
+            limit: Mutex::default(),
         }
     }
 }
@@ -111,11 +155,16 @@ pub fn turn_log(server: &Arc<Server>) {
     if on && !has_file {
         if let Err(error) = begin_rewrite(server, true) {
             // The chores try again.
+            server.rewrites.scheduled.store(true, Ordering::Relaxed);
             log!(Level::Warning, "The log cannot be turned on yet: {error}");
         }
-    } else if !on && has_file {
+    } else if !on {
+        server.rewrites.scheduled.store(false, Ordering::Relaxed);
         if is_rewriting(server) {
             server.node.snapshots.abort("the log was turned off");
+        }
+        if !has_file {
+            return;
         }
         // It takes all batons, and syncs: neither is for a core, which may hold batons for a transaction.
         let node = server.node.clone();
@@ -130,6 +179,15 @@ pub fn turn_log(server: &Arc<Server>) {
     }
 }
 
+/// `CONFIG SET aof-disable-auto-gc`, once it is in force: what was kept while it was on goes.
+pub fn remove_history(server: &Arc<Server>) {
+    if !server.settings().aof_disable_auto_gc
+        && let Err(error) = server.node.remove_log_history()
+    {
+        log!(Level::Warning, "Old files of the log cannot be removed: {error}");
+    }
+}
+
 /// How much the log has grown since it was opened or last rewritten: bytes now, and then.
 pub fn log_growth(server: &Server) -> (u64, u64) {
     let file = server.node.journal().figures().file_bytes;
@@ -140,16 +198,20 @@ pub fn log_growth(server: &Server) -> (u64, u64) {
 /// should be, or because it cannot be trusted any more.
 pub(super) fn is_due(server: &Server) -> bool {
     let (settings, journal, figures) = (server.settings(), server.node.journal(), &server.rewrites);
-    if figures.scheduled.load(Ordering::Relaxed) {
-        return true;
-    }
     let now_s = server.node.now_ms() / 1_000;
+    if figures.scheduled.load(Ordering::Relaxed) {
+        return !figures.is_limited(now_s);
+    }
     let pause = if figures.failures.load(Ordering::Relaxed) > 0 { RETRY_S } else { 0 };
     if !settings.appendonly || now_s - figures.last_try_s.load(Ordering::Relaxed) < pause {
         return false;
     }
-    if !journal.has_file() || matches!(journal.health(), Health::Distrusted(_)) {
+    // Nobody can write before there is a new one.
+    if matches!(journal.health(), Health::Distrusted(_)) {
         return true;
+    }
+    if !journal.has_file() {
+        return !figures.is_limited(now_s);
     }
     let (bytes, base) = log_growth(server);
     let percentage = u64::from(settings.auto_aof_rewrite_percentage);
@@ -157,8 +219,35 @@ pub(super) fn is_due(server: &Server) -> bool {
         return false;
     }
     let growth = bytes.saturating_sub(base) * 100 / base.max(1);
-    if growth >= percentage {
+    let begins = growth >= percentage && !figures.is_limited(now_s);
+    if begins {
         log!(Level::Notice, "Starting automatic rewriting of AOF on {growth}% growth");
     }
-    growth >= percentage
+    begins
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rewrites_that_fail_again_and_again_wait_longer_and_longer() {
+        let figures = Rewrites::default();
+        assert!(!figures.is_limited(1_000));
+        figures.failures.store(FAILURES_MAX, Ordering::Relaxed);
+        let (mut now_s, mut waits) = (1_000, Vec::new());
+        for _ in 0..8 {
+            assert!(figures.is_limited(now_s), "a wait begins");
+            let begin = now_s;
+            while figures.is_limited(now_s) {
+                now_s += 60;
+            }
+            waits.push((now_s - begin) / 60);
+        }
+        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60]);
+        figures.failures.store(0, Ordering::Relaxed);
+        assert!(!figures.is_limited(now_s));
+        figures.failures.store(FAILURES_MAX, Ordering::Relaxed);
+        assert!(figures.is_limited(now_s) && !figures.is_limited(now_s + 60), "from the beginning");
+    }
 }

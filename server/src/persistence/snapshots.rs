@@ -12,7 +12,7 @@ use baton_engine::reply::{Out, Reply};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What INFO tells of the snapshots of this node.
 #[derive(Debug)]
@@ -171,6 +171,21 @@ pub async fn save_at_end(server: &Arc<Server>) -> Result<(), SnapshotError> {
             server.node.hold_all().states().for_each(|state| state.sealed = false);
             Err(error)
         }
+    }
+}
+
+/// Calls off what is being written, at the end of the process: nothing half done stays behind.
+pub fn call_off(server: &Server) {
+    /// The disk may hang: then it stays, and the next start does not mind.
+    const WAIT: Duration = Duration::from_secs(5);
+    let start = Instant::now();
+    if server.node.snapshots.current().is_some() {
+        log!(Level::Warning, "There is a snapshot or a rewrite on its way: it is called off");
+        server.node.snapshots.abort("the node ends");
+    }
+    let is_busy = || server.node.snapshots.current().is_some() || server.node.log.is_rewriting();
+    while is_busy() && start.elapsed() < WAIT {
+        std::thread::sleep(Duration::from_millis(2));
     }
 }
 
