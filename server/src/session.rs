@@ -398,14 +398,22 @@ impl Session {
             Some(_) if command.has(Flag::Blocking) => self.run_blocking(command, args),
             Some(_) => {
                 let mut held = self.server.node.hold(|node| node.cores_of(command, args));
-                held.run(&self.who, command, args, false, &mut self.out);
+                let outcome = held.run(&self.who, command, args, false, &mut self.out);
                 held.finish();
+                self.after_flush(command, &outcome);
                 After::Go
             }
             None => self.run_handler(command, args, None),
         };
         self.feed_monitors(command, args);
         after
+    }
+
+    /// What was thrown away must not come back from a snapshot that is still being written.
+    fn after_flush(&self, command: &Registered, outcome: &Outcome) {
+        if command.command.name == "FLUSHALL" && !matches!(outcome, Outcome::Refused) {
+            persistence::flushed(&self.server);
+        }
     }
 
     /// Shows a command to those who monitor the node; those of administrators are nobody's business.
@@ -522,6 +530,7 @@ impl Session {
         let after = if command.run.is_some() {
             let outcome = held.run(&self.who, command, args, false, &mut self.out);
             debug_assert!(!matches!(outcome, Outcome::Blocked { .. }));
+            self.after_flush(command, &outcome);
             After::Go
         } else {
             self.run_handler(command, args, Some(held))

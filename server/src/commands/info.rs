@@ -387,6 +387,8 @@ pub fn human(bytes: u64) -> String {
 fn persistence(facts: &Facts<'_>, out: &mut String) {
     let server = facts.server;
     let log = server.node.journal().figures();
+    // On is what is to be on, though its first base is still being written.
+    let is_on = log.enabled || server.settings().appendonly;
     let rdb = &server.snapshots;
     let saved = rdb.saved_changes.load(Ordering::Relaxed);
     let current = server.node.snapshots.current();
@@ -413,7 +415,7 @@ fn persistence(facts: &Facts<'_>, out: &mut String) {
         "rdb_last_cow_size": 0,
         "rdb_last_load_keys_expired": server.load.expired.load(Ordering::Relaxed),
         "rdb_last_load_keys_loaded": server.load.keys.load(Ordering::Relaxed),
-        "aof_enabled": u8::from(log.enabled),
+        "aof_enabled": u8::from(is_on),
         "aof_rewrite_in_progress": u8::from(persistence::is_rewriting(server)),
         "aof_rewrite_scheduled": u8::from(server.rewrites.scheduled.load(Ordering::Relaxed)),
         "aof_last_rewrite_time_sec": server.rewrites.last_took_s.load(Ordering::Relaxed),
@@ -444,7 +446,7 @@ fn persistence(facts: &Facts<'_>, out: &mut String) {
             "loading_eta_seconds": eta_s as u64,
         );
     }
-    if log.enabled {
+    if is_on {
         let size = persistence::log_growth(server).0;
         fields!(out,
             "aof_current_size": size,

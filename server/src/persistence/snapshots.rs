@@ -174,6 +174,16 @@ pub async fn save_at_end(server: &Arc<Server>) -> Result<(), SnapshotError> {
     }
 }
 
+/// FLUSHALL: a snapshot with the data that are gone is called off, and if there are save points an empty one follows.
+pub fn flushed(server: &Server) {
+    if server.node.snapshots.current().is_some() && !server.node.log.is_rewriting() {
+        server.node.snapshots.abort("FLUSHALL");
+    }
+    if !server.settings().save.0.is_empty() {
+        server.snapshots.scheduled.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Calls off what is being written, at the end of the process: nothing half done stays behind.
 pub fn call_off(server: &Server) {
     /// The disk may hang: then it stays, and the next start does not mind.

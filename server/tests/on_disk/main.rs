@@ -6,6 +6,7 @@
 //! | `libraries` | libraries of functions survive, though nothing here can run them       |
 //! | `restore`   | a log as it was at a second of the past                                |
 //! | `loading`   | other versions of the format, and the lines about progress             |
+//! | `saving`    | snapshots and rewrites that are called off, scheduled, in each other's way |
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -14,6 +15,7 @@ mod commands;
 mod libraries;
 mod loading;
 mod restore;
+mod saving;
 
 use std::fs;
 use std::time::{Duration, Instant};
