@@ -41,6 +41,21 @@ pub struct Message<'a> {
 }
 
 impl Message<'_> {
+    /// The pattern that its channel matches, for those who subscribed to that.
+    pub fn pattern(&self) -> Option<&[u8]> {
+        (self.kind == Kind::Pattern).then_some(self.pattern)
+    }
+
+    /// Where it was published.
+    pub fn channel(&self) -> &[u8] {
+        self.channel
+    }
+
+    /// What was published.
+    pub fn payload(&self) -> &[u8] {
+        self.payload
+    }
+
     /// The push (RESP3) or the array (RESP2) that the client receives.
     pub fn encoded(&self, resp3: bool) -> Bytes {
         let encode = || {

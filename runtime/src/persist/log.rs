@@ -118,7 +118,7 @@ impl Log {
     }
 
     /// The files, if the log is on or was.
-    pub(super) fn dir(&self) -> MutexGuard<'_, Option<LogDir>> {
+    pub(crate) fn dir(&self) -> MutexGuard<'_, Option<LogDir>> {
         self.dir.lock()
     }
 

@@ -205,7 +205,13 @@ impl Inner {
         if pushes_here() == pushes || !self.node.journal().has_file() { Ok(()) } else { self.wait_for_log() }
     }
 
+    /// Waits until everything that anybody has left in the log is as safe as the policy says.
+    pub(super) fn acknowledge_all(&self) -> Result<(), Error> {
+        if self.node.journal().has_file() { self.wait_for_log() } else { Ok(()) }
+    }
+
     fn wait_for_log(&self) -> Result<(), Error> {
+        self.look_at_log();
         let journal = self.node.journal();
         let offset = journal.pushed();
         journal.write();

@@ -1,12 +1,15 @@
 //! How a store is opened.
 
-use super::{InProcess, Inner, Store};
+use super::disk::{Background, Disk};
+use super::{InProcess, Inner, Policy, Store};
 use crate::held::Who;
 use crate::node::{Node, NodeOptions};
 use crate::registry::Registry;
 use crate::storage::RealStorage;
 use baton_engine::settings::{EvictionPolicy, Settings};
+use parking_lot::Mutex;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Shards per processor: a thread rarely finds the baton taken that it wants, and a command over all shards is not slow.
 const SHARDS_PER_PROCESSOR: usize = 8;
@@ -27,6 +30,11 @@ pub struct Builder {
     pub(super) shards: usize,
     pub(super) settings: Settings,
     pub(super) used_memory: fn(u64) -> u64,
+    pub(super) read_only: bool,
+    pub(super) log: Option<Policy>,
+    pub(super) save_on_close: Option<bool>,
+    pub(super) save_point: Option<(Duration, u64)>,
+    pub(super) background: bool,
 }
 
 /// How much memory there may be, and what happens beyond.
@@ -65,6 +73,11 @@ impl Builder {
             shards: (processors * SHARDS_PER_PROCESSOR).clamp(SHARDS_MIN, SHARDS_MAX),
             settings: Settings::default(),
             used_memory: |_| 0,
+            read_only: false,
+            log: Some(Policy::EverySecond),
+            save_on_close: None,
+            save_point: None,
+            background: false,
         }
     }
 
@@ -139,7 +152,115 @@ impl Builder {
     /// ```
     pub fn memory(self) -> Store {
         let node = self.make_node();
-        self.store(Inner { node, read_only: false })
+        // Without the thread, what it would do is done when keys are asked for.
+        let background = self.start_background(&node, None).unwrap_or_default();
+        self.store(node, None, background)
+    }
+
+    /// When a change is safe, for a store with a directory (`appendfsync`):
+    ///
+    /// | policy        | a call that changes something returns when its change is                        |
+    /// |---------------|----------------------------------------------------------------------------------|
+    /// | `Always`      | synced: it survives a crash of the machine. Threads that wait share a sync         |
+    /// | `EverySecond` | written: it survives the end of the process; a crash of the machine costs a second |
+    /// | `Never`       | written; the system syncs when it likes                                            |
+    ///
+    /// The default is `EverySecond`.
+    ///
+    /// ```
+    /// use baton::store::Policy;
+    ///
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let path = dir.path();
+    /// let store = baton::Store::builder().fsync(Policy::Always).open(path)?;
+    /// store.incr("orders")?;
+    /// # Ok::<(), baton::Error>(())
+    /// ```
+    #[must_use]
+    pub fn fsync(mut self, policy: Policy) -> Self {
+        self.log = Some(policy);
+        self
+    }
+
+    /// No log: what was changed is safe after [`Store::save`] only, and when the last handle is dropped (unless
+    /// [`save_on_close`](Self::save_on_close) says otherwise).
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let path = dir.path();
+    /// let store = baton::Store::builder().without_log().open(path)?;
+    /// store.set("key", "value")?;
+    /// store.save()?;
+    /// # Ok::<(), baton::Error>(())
+    /// ```
+    #[must_use]
+    pub fn without_log(mut self) -> Self {
+        self.log = None;
+        self
+    }
+
+    /// Whether a snapshot is written when the last handle is dropped: without a log it is, with one it is not, unless it is said
+    /// here.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let path = dir.path();
+    /// drop(baton::Store::builder().save_on_close(true).open(path)?);
+    /// assert!(path.join("dump.rdb").exists());
+    /// # Ok::<(), baton::Error>(())
+    /// ```
+    #[must_use]
+    pub fn save_on_close(mut self, save: bool) -> Self {
+        self.save_on_close = Some(save);
+        self
+    }
+
+    /// Writes a snapshot when so much time has passed since the last one and there have been so many changes (`save`).
+    /// Starts the [background](Self::background) thread.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let path = dir.path();
+    /// let store = baton::Store::builder().without_log().save_after(Duration::from_secs(60), 1000).open(path)?;
+    /// # drop(store);
+    /// # Ok::<(), baton::Error>(())
+    /// ```
+    #[must_use]
+    pub fn save_after(mut self, time: Duration, changes: u64) -> Self {
+        self.save_point = Some((time, changes));
+        self.background = true;
+        self
+    }
+
+    /// A thread of the store removes expired keys, evicts, and builds what is still in the snapshot file, ten times a second.
+    /// Without it these are done when keys are asked for, or by [`Store::expire_step`] and [`Store::evict`].
+    ///
+    /// ```
+    /// let store = baton::Store::builder().background(true).memory();
+    /// # drop(store);
+    /// ```
+    #[must_use]
+    pub fn background(mut self, on: bool) -> Self {
+        self.background = on;
+        self
+    }
+
+    /// Opens for reading only: nothing is written to the directory but the lock of its log, changes are refused, and others may
+    /// open the directory as soon as it is loaded. What they change is not seen.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let path = dir.path();
+    /// # drop(baton::Store::open(path)?);
+    /// let store = baton::Store::builder().read_only().open(path)?;
+    /// assert!(matches!(store.set("key", "value"), Err(baton::Error::ReadOnly)));
+    /// # Ok::<(), baton::Error>(())
+    /// ```
+    #[must_use]
+    pub fn read_only(mut self) -> Self {
+        self.read_only = true;
+        self
     }
 
     pub(super) fn make_node(&self) -> Arc<Node> {
@@ -154,8 +275,10 @@ impl Builder {
         })
     }
 
-    pub(super) fn store(&self, inner: Inner) -> Store {
+    pub(super) fn store(&self, node: Arc<Node>, disk: Option<Disk>, background: Option<Background>) -> Store {
         let who = Who { id: 1, db: 0, resp3: true, no_touch: false, identity: Arc::new(InProcess) };
+        let read_only = self.read_only && disk.is_some();
+        let inner = Inner { node, read_only, listeners: Mutex::default(), disk, background };
         Store { inner: Arc::new(inner), who }
     }
 }

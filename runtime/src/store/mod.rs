@@ -7,6 +7,9 @@
 //! | `transaction` | several commands at one moment                                                 |
 //! | `batch`       | many commands with one wait                                                    |
 //! | `scan`        | going through keys and elements                                                |
+//! | `blocking`    | waiting for an element                                                         |
+//! | `subscribe`   | messages, and what happens to keys                                             |
+//! | `disk`        | stores with a directory                                                        |
 //! | `strings` ... | the typed methods, a file per family, for stores and for transactions          |
 //! | `reply`       | replies as types                                                               |
 //! | `error`       | why a call failed, and what to do                                              |
@@ -18,7 +21,9 @@
 
 mod access;
 mod batch;
+mod blocking;
 mod builder;
+mod disk;
 mod error;
 mod hashes;
 mod keys;
@@ -27,23 +32,28 @@ mod reply;
 mod scan;
 mod sets;
 mod strings;
+mod subscribe;
 mod transaction;
 mod zsets;
 
+pub use crate::journal::Policy;
 pub use batch::Batch;
 pub use baton_engine::error::CommandError;
 pub use baton_engine::keyspace::KeyType;
 pub use baton_engine::settings::EvictionPolicy;
+pub use blocking::Pop;
 pub use builder::{Builder, MemoryLimit};
 pub use error::Error;
 pub use keys::Ttl;
 pub use lists::End;
 pub use reply::{FromReply, Item, Reader, Reply};
 pub use scan::Scan;
+pub use subscribe::{KeyEvent, KeyEvents, Message, Subscription};
 pub use transaction::Transaction;
 
 use crate::held::{Identity, Who};
 use crate::node::Node;
+use parking_lot::Mutex;
 use std::sync::Arc;
 
 /// A key-value store in this process: strings, hashes, lists, sets and sorted sets, as in Redis, with the same commands.
@@ -75,6 +85,9 @@ pub struct Store {
 struct Inner {
     node: Arc<Node>,
     read_only: bool,
+    listeners: Mutex<subscribe::Listeners>,
+    disk: Option<disk::Disk>,
+    background: Option<disk::Background>,
 }
 
 impl Store {
