@@ -59,7 +59,7 @@ pub fn engine_commands(data: &[u8]) {
     assert_eq!(contents(&mut second), contents(&mut first), "after replaying {}", shown_effects(&effects));
 }
 
-fn bench() -> Bench {
+pub(crate) fn bench() -> Bench {
     let mut bench = Bench::new();
     bench.settings.proto_max_bulk_len = STRING_MAX as u64;
     bench.settings.list_max_listpack_size = 8;
@@ -72,7 +72,7 @@ fn bench() -> Bench {
 }
 
 /// A reply may be as long as the client wants: not here.
-fn asks_for_too_much(args: &[&[u8]]) -> bool {
+pub(crate) fn asks_for_too_much(args: &[&[u8]]) -> bool {
     let samples = args.first().is_some_and(|name| {
         let name = name.to_ascii_uppercase();
         [&b"SRANDMEMBER"[..], b"HRANDFIELD", b"ZRANDMEMBER"].contains(&name.as_slice())
@@ -82,10 +82,10 @@ fn asks_for_too_much(args: &[&[u8]]) -> bool {
 }
 
 /// Milliseconds that pass, and then a command.
-type Step = (i64, Vec<Vec<u8>>);
+pub(crate) type Step = (i64, Vec<Vec<u8>>);
 
 /// One command per line; a number in front lets so many milliseconds pass.
-fn lines(text: &[u8]) -> Vec<Step> {
+pub(crate) fn lines(text: &[u8]) -> Vec<Step> {
     let text = String::from_utf8_lossy(text);
     let mut steps = Vec::new();
     for line in text.lines().take(COMMANDS_MAX) {
@@ -101,7 +101,7 @@ fn lines(text: &[u8]) -> Vec<Step> {
     steps
 }
 
-fn decode(dense: &[u8]) -> Vec<Step> {
+pub(crate) fn decode(dense: &[u8]) -> Vec<Step> {
     let all: Vec<&Command> = commands::all().collect();
     let mut choices = Choices::new(dense);
     let mut steps = Vec::new();
@@ -149,7 +149,7 @@ fn replay(effects: &[(i64, Effect)]) -> Bench {
 }
 
 /// What is stored: by database and key, what reading it shows, in an order that does not depend on its encoding.
-fn contents(bench: &mut Bench) -> BTreeMap<(usize, Vec<u8>), Vec<Vec<u8>>> {
+pub(crate) fn contents(bench: &mut Bench) -> BTreeMap<(usize, Vec<u8>), Vec<Vec<u8>>> {
     let mut all = BTreeMap::new();
     for db in 0..bench.shard.databases() {
         // Looking into every slot takes far longer than the commands did.
@@ -253,7 +253,7 @@ fn line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((&bytes[..end], &bytes[end + 2..]))
 }
 
-fn shown(args: &[&[u8]]) -> String {
+pub(crate) fn shown(args: &[&[u8]]) -> String {
     args.iter().map(|arg| format!("\"{}\" ", arg.escape_ascii())).collect()
 }
 

@@ -9,6 +9,7 @@
 //! | `split_table`  | `split_table`: the table of the key space against a map of the standard library      |
 //! | `rdb`          | `rdb_value`, `rdb_payload`, `rdb_file`: snapshots and DUMP, written again or in pieces |
 //! | `log`          | `aof_reader`, `aof_manifest`, `aof_annotation`: the append-only log, cut and damaged |
+//! | `snapshot`     | `snapshot_index`, `engine_model`: files with an index, and shards saved and opened again |
 //!
 //! `cargo test` runs every target on the files of `corpus/` and on seeded mutations of them; see the README for runs
 //! that are guided by coverage.
@@ -20,6 +21,7 @@ pub mod input;
 pub mod log;
 pub mod rdb;
 pub mod requests;
+pub mod snapshot;
 pub mod split_table;
 pub mod text;
 
@@ -33,6 +35,7 @@ pub const TARGETS: &[Target] = &[
     ("aof_reader", log::aof_reader),
     ("config_text", text::config_text),
     ("engine_commands", commands::engine_commands),
+    ("engine_model", snapshot::engine_model),
     ("glob", text::glob),
     ("hyperloglog", encodings::hyperloglog),
     ("intset", encodings::intset),
@@ -42,6 +45,7 @@ pub const TARGETS: &[Target] = &[
     ("rdb_payload", rdb::rdb_payload),
     ("rdb_value", rdb::rdb_value),
     ("request_parser", requests::request_parser),
+    ("snapshot_index", snapshot::snapshot_index),
     ("split_table", split_table::split_table),
 ];
 
