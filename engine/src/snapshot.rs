@@ -263,7 +263,8 @@ impl Index {
         false
     }
 
-    /// The sections follow each other, between the head and the index, and belong to slots that there are.
+    /// The sections follow each other, between the head and the index, belong to slots that there are, and claim no more
+    /// keys than can be in them.
     fn check(&self, index_at: u64) -> Result<(), RdbError> {
         let mut end = self.head;
         for section in &self.sections {
@@ -273,6 +274,12 @@ impl Index {
             };
             if usize::from(section.slot) >= crate::slot::SLOTS {
                 return Err(corrupt(section.offset, "a slot below 16384"));
+            }
+            // Type, length and value take a byte each at least. So what all sections claim can be added up.
+            let most = section.len / 3;
+            let parts = [section.volatile, section.expires, section.with_fields];
+            if section.keys > most || parts.into_iter().any(|part| part > section.keys) {
+                return Err(corrupt(section.offset, "no more keys than there is room for"));
             }
             end = next;
         }
