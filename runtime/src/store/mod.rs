@@ -26,6 +26,8 @@ mod builder;
 mod disk;
 mod error;
 mod hashes;
+#[cfg(feature = "serde")]
+mod json;
 mod keys;
 mod lists;
 mod reply;

@@ -109,7 +109,7 @@ fn assert_unchanged(what: &str, before: &Files, disk: &SimulatedStorage, refused
         let (original, keep) = name.split_once(".torn-at-").unwrap_or_else(|| panic!("{what}: {name}"));
         let rest = after.remove(&path).expect("it is there");
         let kept = after.get_mut(Path::new(original)).expect("the original");
-        assert_eq!(kept.len(), keep.parse().unwrap(), "{what}");
+        assert_eq!(kept.len(), keep.parse::<usize>().unwrap(), "{what}");
         assert!(!refused, "{what}: refused, and changed");
         kept.extend(rest);
     }
