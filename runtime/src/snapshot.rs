@@ -102,6 +102,8 @@ pub struct Written {
 /// A snapshot on its way.
 #[derive(Debug)]
 pub struct Run {
+    /// It is the so many-th.
+    number: u64,
     started: Instant,
     /// Keys in all, and encoded so far.
     keys: AtomicU64,
@@ -137,6 +139,8 @@ pub struct Snapshots {
     run: Mutex<Option<Arc<Run>>>,
     /// For a look without the lock.
     is_running: AtomicBool,
+    /// Counts those that began.
+    begun: AtomicU64,
     /// Counts those that ended; who waits for one watches this.
     ended: watch::Sender<u64>,
     wake: Wake,
@@ -171,7 +175,8 @@ impl Snapshots {
         self.is_running.load(Ordering::Acquire)
     }
 
-    /// Tells when a snapshot has ended: the number counts them.
+    /// Tells when a snapshot has ended: the number counts them. One that a snapshot made way for may be counted after
+    /// that has begun: who waits for a certain one waits for its [`number`](Run::number).
     pub fn watch(&self) -> watch::Receiver<u64> {
         self.ended.subscribe()
     }
@@ -185,6 +190,11 @@ impl Snapshots {
 }
 
 impl Run {
+    /// How many had begun when it had.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
     /// How long it has been on its way.
     pub fn elapsed(&self) -> Duration {
         self.started.elapsed()
@@ -215,7 +225,8 @@ impl Node {
         ended: impl FnOnce(Result<(Written, P), SnapshotError>) + Send + 'static,
     ) -> Result<Arc<Run>, SnapshotError> {
         let (inlet, outlet) = mpsc::channel();
-        let run = Arc::new(Run {
+        let mut run = Run {
+            number: 0,
             started: Instant::now(),
             keys: AtomicU64::new(0),
             keys_done: AtomicU64::new(0),
@@ -224,14 +235,15 @@ impl Node {
             over: AtomicBool::new(false),
             delay: options.delay,
             inlet,
-        });
-        {
+        };
+        let run = {
             let mut current = self.snapshots.run.lock();
             if current.is_some() {
                 return Err(SnapshotError::Busy);
             }
-            *current = Some(run.clone());
-        }
+            run.number = self.snapshots.begun.fetch_add(1, Ordering::Relaxed) + 1;
+            current.insert(Arc::new(run)).clone()
+        };
         let (node, own) = (self.clone(), run.clone());
         let work = move || {
             let result = node.write_snapshot(&own, &outlet, &options, at_point);
@@ -245,6 +257,7 @@ impl Node {
             node.snapshots.ended.send_modify(|count| *count += 1);
         };
         if let Err(error) = std::thread::Builder::new().name("snapshot".to_owned()).spawn(work) {
+            self.snapshots.begun.fetch_sub(1, Ordering::Relaxed);
             *self.snapshots.run.lock() = None;
             return Err(SnapshotError::Thread(Arc::new(error)));
         }

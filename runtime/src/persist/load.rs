@@ -178,9 +178,11 @@ fn by_index(
         slots.entry(entry.slot).or_default().push(stored(name, file, family, entry));
     }
     let mut held = node.hold_all();
-    for (slot, sections) in slots {
+    for (slot, mut sections) in slots {
         let Some(slot) = Slot::new(usize::from(slot)) else { continue };
         if let Some(state) = held.state_of(node.slots.owner(slot)) {
+            // SWAPDB may have been there before a file is loaded anew.
+            sections.iter_mut().for_each(|section| section.db = state.shard.physical(section.db));
             state.shard.store_slot(slot, sections);
         }
     }
@@ -276,11 +278,12 @@ fn whole(
         for window in entries.chunks(WINDOW) {
             window.iter().for_each(|(slot, _, _)| state.shard.prefetch_slot(*slot));
             for (slot, db, entry) in window {
-                state.shard.prefetch_entry(*slot, *db, node.hasher().hash(entry.key()));
+                state.shard.prefetch_entry(*slot, state.shard.physical(*db), node.hasher().hash(entry.key()));
             }
         }
         for (slot, db, entry) in entries {
-            if let Err(entry) = state.shard.add_loaded(slot, db, entry) {
+            let physical = state.shard.physical(db);
+            if let Err(entry) = state.shard.add_loaded(slot, physical, entry) {
                 let key = entry.key().escape_ascii().to_string();
                 return Err(LoadError::Twice { file: name.clone(), key, db });
             }

@@ -273,7 +273,10 @@ fn load_log(
                 return Err(OpenError::Truncated { file: name, verdict });
             }
             verdict @ Verdict::Torn { keep, .. } => {
-                notes.push(format!("{name} is {verdict}"));
+                notes.push(format!(
+                    "!!! Warning: short read while loading the AOF file {name}!!! It is {verdict}"
+                ));
+                notes.push(format!("AOF {name} loaded anyway because aof-load-truncated is enabled"));
                 notes.push(put_aside(storage, &path, file, keep)?);
             }
         }

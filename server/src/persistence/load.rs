@@ -87,20 +87,20 @@ fn begin_log(server: &Arc<Server>, log: Option<(LogDir, Position)>) -> Result<()
         return server.node.resume_log(dir, position).map_err(|error| error.to_string());
     }
     let mut ended = server.node.snapshots.watch();
-    ended.mark_unchanged();
+    // There was none before it.
     begin_rewrite(server, true).map_err(|error| error.to_string())?;
-    wait(&mut ended)?;
+    wait(&mut ended, 1)?;
     if server.rewrites.last_ok.load(Ordering::Relaxed) {
         return Ok(());
     }
     Err("The append only file cannot be begun: see above".to_owned())
 }
 
-/// Waits for the end of a snapshot, on a thread that may wait.
-fn wait(ended: &mut watch::Receiver<u64>) -> Result<(), String> {
+/// Waits for the end of the snapshot of this number, on a thread that may wait.
+fn wait(ended: &mut watch::Receiver<u64>, number: u64) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(|error| error.to_string())?;
     // The sender lives in the node.
-    drop(runtime.block_on(ended.changed()));
+    drop(runtime.block_on(ended.wait_for(|ended| *ended >= number)));
     Ok(())
 }
 
@@ -199,9 +199,8 @@ pub fn reload(
 fn save_first(server: &Arc<Server>, from: Reload) -> Result<(), String> {
     if from == Reload::Saved {
         let mut ended = server.node.snapshots.watch();
-        ended.mark_unchanged();
-        super::begin(server).map_err(|error| error.to_string())?;
-        wait(&mut ended)?;
+        let number = super::snapshots::begin_with(server, |_| ()).map_err(|error| error.to_string())?;
+        wait(&mut ended, number)?;
         if !server.snapshots.last_ok.load(Ordering::Relaxed) {
             return Err("the snapshot could not be written".to_owned());
         }

@@ -109,11 +109,12 @@ pub fn begin_rewrite(server: &Arc<Server>, on: bool) -> Result<(), RewriteError>
         on,
     };
     let figures = &server.rewrites;
-    figures.scheduled.store(false, Ordering::Relaxed);
     figures.last_try_s.store(server.node.now_ms() / 1_000, Ordering::Relaxed);
     let own = server.clone();
     server.node.journal().suspend_syncs(settings.no_appendfsync_on_rewrite);
     let begun = server.node.rewrite_log(&options, move |result| rewrite_ended(&own, result));
+    // Only now: who looks sees one that is to come, or one on its way.
+    figures.scheduled.store(false, Ordering::Relaxed);
     if let Err(error) = begun {
         server.node.journal().suspend_syncs(false);
         return Err(error);

@@ -58,13 +58,14 @@ impl Snapshots {
 /// # Errors
 /// One is being written, or no thread can be had.
 pub fn begin(server: &Arc<Server>) -> Result<(), SnapshotError> {
-    begin_with(server, |_| ())
+    begin_with(server, |_| ()).map(drop)
 }
 
-fn begin_with(
+/// As [`begin`]; the number of the snapshot, for who waits for its end.
+pub(super) fn begin_with(
     server: &Arc<Server>,
     at_point: impl FnOnce(&mut Held<'_>) + Send + 'static,
-) -> Result<(), SnapshotError> {
+) -> Result<u64, SnapshotError> {
     let settings = server.settings();
     let options = SnapshotOptions {
         path: snapshot_path(&settings),
@@ -79,11 +80,11 @@ fn begin_with(
     let ended = move |result: Result<(Written, ()), SnapshotError>| {
         ended(&own, &name, result.map(|(written, ())| written))
     };
-    server.node.begin_snapshot(options, at_point, ended)?;
+    let number = server.node.begin_snapshot(options, at_point, ended)?.number();
     server.snapshots.last_try_s.store(server.node.now_ms() / 1_000, Ordering::Relaxed);
     server.snapshots.scheduled.store(false, Ordering::Relaxed);
     log!(Level::Notice, "Background saving started");
-    Ok(())
+    Ok(number)
 }
 
 /// Begins to write a snapshot, and answers the client when it has ended.
@@ -153,17 +154,17 @@ pub async fn save_at_end(server: &Arc<Server>) -> Result<(), SnapshotError> {
         log!(Level::Warning, "There is a snapshot on its way: it is called off");
         server.node.snapshots.abort("the node ends");
     }
-    loop {
+    let number = loop {
         ended.mark_unchanged();
         match begin_with(server, |held| held.states().for_each(|state| state.sealed = true)) {
-            Ok(()) => break,
+            Ok(number) => break number,
             // The one that was called off.
             Err(SnapshotError::Busy) => drop(ended.changed().await),
             Err(error) => return Err(error),
         }
-    }
+    };
     // The sender lives in the node.
-    drop(ended.changed().await);
+    drop(ended.wait_for(|ended| *ended >= number).await);
     let failed = server.snapshots.last_error.lock().take();
     match failed {
         None => Ok(()),

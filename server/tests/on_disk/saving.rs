@@ -153,6 +153,31 @@ fn what_the_manifest_names() {
 }
 
 #[test]
+fn what_is_loaded_anew_is_where_it_was() {
+    let mut server = baton(&[("appendonly", "yes")]);
+    let mut client = server.client();
+    check(&mut client, "SET a 0; SELECT 9; SET b 9; SWAPDB 0 9; SET c 9", "OK; OK; OK; OK; OK");
+    let digest = client.run("DEBUG DIGEST").text();
+    for reload in ["DEBUG RELOAD", "DEBUG LOADAOF"] {
+        check(&mut client, reload, "OK");
+        check(&mut client, "GET a; GET c; EXISTS b; DBSIZE; DEBUG DIGEST", &format!("0; 9; 0; 2; {digest}"));
+    }
+    check(&mut client, "SELECT 0; GET b; DBSIZE", "OK; 9; 1");
+}
+
+#[test]
+fn a_reload_right_after_a_snapshot_loads_its_own() {
+    let mut server = baton(&[]);
+    let mut client = server.client();
+    for n in 0..30 {
+        let commands =
+            ["SAVE".to_owned(), format!("SET key:{n} v"), "DEBUG RELOAD".to_owned(), "DBSIZE".to_owned()];
+        let words: Vec<Vec<&str>> = commands.iter().map(|command| command.split(' ').collect()).collect();
+        assert_eq!(client.pipeline(&words)[3].integer(), Some(n + 1));
+    }
+}
+
+#[test]
 fn nothing_half_done_stays_behind() {
     let mut server = baton(&[("appendonly", "yes")]);
     let mut client = server.client();
