@@ -8,6 +8,7 @@
 //! | `commands`     | `engine_commands`: any commands, and their effects replayed give the same data       |
 //! | `split_table`  | `split_table`: the table of the key space against a map of the standard library      |
 //! | `rdb`          | `rdb_value`, `rdb_payload`, `rdb_file`: snapshots and DUMP, written again or in pieces |
+//! | `recovery`     | `recovery_dir`: a data directory, damaged: refused, or nothing but what was written |
 //! | `log`          | `aof_reader`, `aof_manifest`, `aof_annotation`: the append-only log, cut and damaged |
 //! | `snapshot`     | `snapshot_index`, `engine_model`: files with an index, and shards saved and opened again |
 //!
@@ -20,6 +21,7 @@ pub mod encodings;
 pub mod input;
 pub mod log;
 pub mod rdb;
+pub mod recovery;
 pub mod requests;
 pub mod snapshot;
 pub mod split_table;
@@ -44,6 +46,7 @@ pub const TARGETS: &[Target] = &[
     ("rdb_file", rdb::rdb_file),
     ("rdb_payload", rdb::rdb_payload),
     ("rdb_value", rdb::rdb_value),
+    ("recovery_dir", recovery::recovery_dir),
     ("request_parser", requests::request_parser),
     ("snapshot_index", snapshot::snapshot_index),
     ("split_table", split_table::split_table),
