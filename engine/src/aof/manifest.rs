@@ -178,6 +178,21 @@ impl Manifest {
         Ok(())
     }
 
+    /// Whether the log has its beginning: a base, or, where there was nothing to put into one, the first of all increments.
+    ///
+    /// # Errors
+    /// It has not: lines are missing.
+    pub fn check_beginning(&self) -> Result<(), ManifestError> {
+        const EXPECTED: &str = "a base, or the first of all increments";
+        match (&self.base, self.incrs.first()) {
+            (Some(_), _) => Ok(()),
+            (None, Some(first)) if first.seq == 1 => Ok(()),
+            (None, first) => {
+                Err(ManifestError::new(1, EXPECTED, first.map_or(&b"nothing"[..], |first| &first.name)))
+            }
+        }
+    }
+
     /// The text of the manifest, in the order in which Redis writes it: base, history, increments.
     pub fn text(&self) -> Vec<u8> {
         let mut out = Vec::new();
@@ -419,6 +434,16 @@ mod tests {
     #[track_caller]
     fn check_same(text: &str) {
         check(text, text);
+    }
+
+    #[test]
+    fn a_log_has_a_beginning() {
+        let check = |text: &[u8]| Manifest::parse(text).and_then(|log| log.check_beginning()).is_ok();
+        assert!(check(b"file a.2.base.rdb seq 2 type b\nfile a.4.incr.aof seq 4 type i\n"));
+        assert!(check(b"file a.1.incr.aof seq 1 type i\nfile a.2.incr.aof seq 2 type i\n"));
+        assert!(!check(b"file a.2.incr.aof seq 2 type i\n"));
+        assert!(!check(b"file a.1.base.rdb seq 1 type h\n"));
+        assert!(!check(b"# nothing\n"));
     }
 
     #[test]

@@ -95,7 +95,8 @@ impl LogDir {
             }
             Err(error) => return Err(LogDirError::File { doing: "read", path, error }),
         };
-        let manifest = match Manifest::parse(&text) {
+        let read = Manifest::parse(&text);
+        let manifest = match read.and_then(|manifest| manifest.check_beginning().map(|()| manifest)) {
             Ok(manifest) => manifest,
             Err(why) => return Err(LogDirError::Manifest { path, why }),
         };
