@@ -14,9 +14,11 @@ use baton_engine::keyspace::Keyspace;
 use baton_engine::reply::Out;
 use baton_engine::settings::Settings;
 use baton_engine::slot::Slot;
+use parking_lot::{Condvar, Mutex};
 use smallvec::SmallVec;
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
+use std::task::Wake;
 use std::time::Duration;
 
 /// A scratch buffer that is larger than this is given back.
@@ -106,6 +108,34 @@ pub(super) fn check_lengths(settings: &Settings, args: &[&[u8]]) -> Result<(), C
     if args.iter().all(fits) { Ok(()) } else { Err(CommandError::StringTooLong) }
 }
 
+/// Wakes the threads that wait for the log.
+#[derive(Default)]
+pub(super) struct Bell {
+    /// How often it has rung.
+    rung: Mutex<u64>,
+    heard: Condvar,
+}
+
+impl Bell {
+    /// Nobody sleeps longer without a look: a disk that fails is noticed by somebody else.
+    const LONGEST: Duration = Duration::from_millis(20);
+
+    /// Waits until it has rung more often than this.
+    fn wait(&self, rung: u64) {
+        let mut now = self.rung.lock();
+        if *now == rung {
+            self.heard.wait_for(&mut now, Self::LONGEST);
+        }
+    }
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        *self.rung.lock() += 1;
+        self.heard.notify_all();
+    }
+}
+
 /// One shard that is held for one key.
 struct One<'s> {
     state: Holding<'s, CoreState>,
@@ -134,23 +164,23 @@ impl Inner {
     fn on_one<R>(
         &self,
         mut one: One<'_>,
+        settings: &Settings,
         db: usize,
         key: &[u8],
         effect: &[&[u8]],
         work: impl FnOnce(&mut Keyspace<'_>) -> Result<R, Error>,
     ) -> Result<R, Error> {
         let node = &self.node;
-        let settings = node.settings();
         let now_ms = node.now_ms();
         let state = &mut *one.state;
-        state.shard.build_slot(one.slot, &settings, now_ms)?;
-        let mut keyspace = Keyspace::one(&mut state.shard, &settings, db, now_ms);
+        state.shard.build_slot(one.slot, settings, now_ms)?;
+        let mut keyspace = Keyspace::one(&mut state.shard, settings, db, now_ms);
         keyspace.hint(key, one.slot, one.hash);
         let result = work(&mut keyspace);
         let changes = keyspace.dirty();
         keyspace.finish_command(changes, effect);
-        node.publish_events(&mut state.shard, &settings);
-        blocked::serve_one(node, state, &settings, now_ms);
+        node.publish_events(&mut state.shard, settings);
+        blocked::serve_one(node, state, settings, now_ms);
         drop(one);
         node.settle();
         result
@@ -165,7 +195,7 @@ impl Inner {
         work: impl FnOnce(&mut Keyspace<'_>) -> Result<R, Error>,
     ) -> Result<R, Error> {
         let one = self.take(key)?;
-        self.on_one(one, db, key, &[], work)
+        self.on_one(one, &self.node.settings(), db, key, &[], work)
     }
 
     /// Changes one key; returns when the change is as safe as the policy of the log says.
@@ -193,8 +223,7 @@ impl Inner {
                 return Err(CommandError::OutOfMemory.into());
             }
         }
-        drop(settings);
-        let result = self.on_one(one, db, key, effect, work)?;
+        let result = self.on_one(one, &settings, db, key, effect, work)?;
         self.acknowledge(pushes)?;
         Ok(result)
     }
@@ -203,6 +232,13 @@ impl Inner {
     #[inline]
     pub(super) fn acknowledge(&self, pushes: u64) -> Result<(), Error> {
         if pushes_here() == pushes || !self.node.journal().has_file() { Ok(()) } else { self.wait_for_log() }
+    }
+
+    /// Writes what nobody has waited for: expired keys that were removed.
+    pub(super) fn write_rest(&self) {
+        if self.node.journal().has_unwritten() {
+            self.node.journal().write();
+        }
     }
 
     /// Waits until everything that anybody has left in the log is as safe as the policy says.
@@ -216,13 +252,16 @@ impl Inner {
         let offset = journal.pushed();
         journal.write();
         loop {
+            // Before the look at the verdict: what happens after it is heard.
+            let rung = *self.bell.rung.lock();
+            journal.register(0, &self.waker);
             match journal.verdict(offset) {
                 Verdict::Safe => return Ok(()),
                 Verdict::Lost => {
                     let why = journal.refusal().map_or_else(String::new, |refusal| refusal.to_string());
                     return Err(Error::NotDurable(why));
                 }
-                Verdict::Wait => std::thread::sleep(Duration::from_micros(100)),
+                Verdict::Wait => self.bell.wait(rung),
             }
         }
     }

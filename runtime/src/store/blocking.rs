@@ -310,6 +310,12 @@ impl Future for Pop {
 impl Drop for Pop {
     fn drop(&mut self) {
         let Some(wait) = self.wait.take() else { return };
+        if not_nested(&self.store.inner.node).is_err() {
+            // Dropped inside of a closure that the store runs: to leave the line here would be to wait for ourselves.
+            let rest = Self { store: self.store.clone(), end: self.end, args: Vec::new(), wait: Some(wait) };
+            drop(std::thread::spawn(move || drop(rest)));
+            return;
+        }
         // The time is over already: it is cancelled, or the answer is there, or just coming.
         let Some(reply) = wait.wait(&self.store, Some(Instant::now())) else { return };
         if let Ok((key, element)) = <(Bytes, Bytes)>::from_reply(&mut Reader::new(&reply)) {

@@ -1,5 +1,6 @@
 //! How a store is opened.
 
+use super::access::Bell;
 use super::disk::{Background, Disk};
 use super::{InProcess, Inner, Policy, Store};
 use crate::held::Who;
@@ -278,7 +279,9 @@ impl Builder {
     pub(super) fn store(&self, node: Arc<Node>, disk: Option<Disk>, background: Option<Background>) -> Store {
         let who = Who { id: 1, db: 0, resp3: true, no_touch: false, identity: Arc::new(InProcess) };
         let read_only = self.read_only && disk.is_some();
-        let inner = Inner { node, read_only, listeners: Mutex::default(), disk, background };
+        let (listeners, bell) = (Mutex::default(), Arc::<Bell>::default());
+        let waker = bell.clone().into();
+        let inner = Inner { node, read_only, listeners, disk, background, bell, waker };
         Store { inner: Arc::new(inner), who }
     }
 }

@@ -394,6 +394,9 @@ impl Background {
                     node.evict_step(core);
                     node.build_step(core);
                 }
+                if node.journal().has_unwritten() {
+                    node.journal().write();
+                }
                 if let Some(point) = &mut point {
                     point.look(&node);
                 }

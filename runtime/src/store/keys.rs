@@ -85,6 +85,7 @@ impl Store {
         for core in 0..self.inner.node.cores() {
             more |= self.inner.node.expire_step(core, KEYS);
         }
+        self.inner.write_rest();
         more
     }
 
@@ -100,6 +101,7 @@ impl Store {
             for core in 0..self.inner.node.cores() {
                 self.inner.node.evict_step(core);
             }
+            self.inner.write_rest();
         }
     }
 }

@@ -57,6 +57,7 @@ use crate::held::{Identity, Who};
 use crate::node::Node;
 use parking_lot::Mutex;
 use std::sync::Arc;
+use std::task::Waker;
 
 /// A key-value store in this process: strings, hashes, lists, sets and sorted sets, as in Redis, with the same commands.
 ///
@@ -90,6 +91,9 @@ struct Inner {
     listeners: Mutex<subscribe::Listeners>,
     disk: Option<disk::Disk>,
     background: Option<disk::Background>,
+    /// Rings when the log has come on, by way of the waker.
+    bell: Arc<access::Bell>,
+    waker: Waker,
 }
 
 impl Store {

@@ -122,6 +122,43 @@ fn who_only_reads_changes_nothing() {
 }
 
 #[test]
+fn threads_that_wait_share_a_sync() {
+    let dir = dir();
+    let store = Store::builder().fsync(Policy::Always).open(dir.path()).unwrap();
+    let before = store.node().journal().figures().syncs;
+    std::thread::scope(|threads| {
+        for _ in 0..8 {
+            threads.spawn(|| (0..50).for_each(|_| assert!(store.incr("n").unwrap() > 0)));
+        }
+    });
+    let figures = store.node().journal().figures();
+    assert_eq!(figures.synced, figures.pushed, "every call waited for its sync");
+    assert!(figures.syncs - before < 400, "{} syncs for 400 changes", figures.syncs - before);
+    let mut batch = store.batch();
+    for n in 0..1_000 {
+        batch.set(format!("key:{n}"), "v");
+    }
+    let before = store.node().journal().figures().syncs;
+    batch.run().unwrap();
+    let figures = store.node().journal().figures();
+    assert_eq!(figures.synced, figures.pushed);
+    assert!(figures.syncs - before < 10, "a batch waits once");
+}
+
+#[test]
+fn what_is_read_of_a_mapped_snapshot_is_built_when_it_is_asked_for() {
+    let dir = dir();
+    fill(&Store::builder().without_log().open(dir.path()).unwrap());
+    let open = || Store::builder().without_log().open(dir.path()).unwrap();
+    // By a command, by the short way, by a transaction, and to change it: each the first to ask.
+    assert_eq!(open().run_as::<i64>(["STRLEN", "text"]).unwrap(), 6);
+    assert_eq!(open().with("text", <[u8]>::len).unwrap(), Some(6));
+    assert_eq!(open().transaction(["n"], |tx| tx.incr("n")).unwrap(), 43);
+    assert_eq!(open().incr("n").unwrap(), 44);
+    assert_eq!(open().scan().count(), 509);
+}
+
+#[test]
 fn a_store_in_memory_has_nothing_to_save() {
     let store = Store::memory();
     assert!(matches!(store.save(), Err(Error::NoDirectory)));

@@ -47,6 +47,7 @@ fn a_transaction_keeps_to_its_keys() {
             assert!(matches!(tx.mset([("a", "1"), ("c", "2")]), Err(Error::Undeclared(_))));
             assert!(matches!(tx.len(), Err(Error::Unbounded(_))));
             assert!(matches!(tx.run(["SORT", "a", "BY", "w_*"]), Err(Error::Unbounded(_))));
+            assert!(matches!(tx.run(["DEBUG", "OBJECT", "c"]), Err(Error::Unbounded(_))));
             assert!(matches!(store.set("a", "1"), Err(Error::Nested)));
             assert!(matches!(store.transaction(["z"], |_| Ok(())), Err(Error::Nested)));
             tx.mset([("a", "1"), ("b", "2")])
