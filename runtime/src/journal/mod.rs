@@ -184,6 +184,8 @@ struct Shared {
     /// When the sync that runs began, in milliseconds since `start`.
     sync_start_ms: AtomicU64,
     delayed_syncs: AtomicU64,
+    /// A pause before each write, in microseconds, for tests.
+    write_delay_us: AtomicU64,
     writes: AtomicU64,
     syncs: AtomicU64,
     start: Instant,
@@ -214,6 +216,7 @@ impl Journal {
             is_syncing: AtomicBool::new(false),
             sync_start_ms: AtomicU64::new(0),
             delayed_syncs: AtomicU64::new(0),
+            write_delay_us: AtomicU64::new(0),
             writes: AtomicU64::new(0),
             syncs: AtomicU64::new(0),
             start: Instant::now(),
@@ -410,6 +413,11 @@ impl Journal {
         self.shared.wake_cores();
     }
 
+    /// A pause before each write, which holds up whoever writes: for tests of what waits for the log.
+    pub fn delay_writes(&self, delay: Duration) {
+        self.shared.write_delay_us.store(delay.as_micros() as u64, Ordering::Relaxed);
+    }
+
     /// `no-appendfsync-on-rewrite`: no syncs while this is set, and nobody waits for one.
     pub fn suspend_syncs(&self, suspended: bool) {
         self.shared.suspended.store(suspended, Ordering::Release);
@@ -498,6 +506,10 @@ impl Drop for Journal {
 impl Shared {
     /// Takes over what is pending and writes it.
     fn write(&self, writer: &mut Writer) {
+        let delay_us = self.write_delay_us.load(Ordering::Relaxed);
+        if delay_us > 0 {
+            std::thread::sleep(Duration::from_micros(delay_us));
+        }
         writer.take(&mut self.pending.lock());
         let now_s = self
             .timestamps

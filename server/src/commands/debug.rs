@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 pub const HANDLERS: &[(&str, Handler)] = &[
+    ("debug|aof-flush-sleep", delay_log),
     ("debug|change-repl-id", change_repl_id),
     ("debug|dict-resizing", accept),
     ("debug|error", error),
@@ -89,6 +90,14 @@ fn write_to_log(_: &mut Session, args: &[&[u8]], _: Option<&mut Held<'_>>) -> Re
     OK
 }
 
+fn delay_log(session: &mut Session, args: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<Flow, CommandError> {
+    /// A minute: more would look like a node that hangs.
+    const MICROS_MAX: i64 = 60_000_000;
+    let micros = parse_i64(args[2]).unwrap_or(0).clamp(0, MICROS_MAX);
+    session.server.node.journal().delay_writes(Duration::from_micros(micros as u64));
+    OK
+}
+
 fn pause_cron(session: &mut Session, args: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<Flow, CommandError> {
     switch(&session.server.cron_paused, args[2])
 }
@@ -152,6 +161,8 @@ fn help(session: &mut Session, _: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<
     session.out.help(
         "DEBUG",
         &[
+            "AOF-FLUSH-SLEEP <microseconds>",
+            "    Wait so long before each write to the log.",
             "DICT-RESIZING <0|1>",
             "    Accepted without effect: tables are small and never stall.",
             "DIGEST",

@@ -178,6 +178,22 @@ fn a_reload_right_after_a_snapshot_loads_its_own() {
 }
 
 #[test]
+fn replies_wait_for_a_slow_write() {
+    for policy in ["always", "everysec", "no"] {
+        let mut server = baton(&[("appendonly", "yes"), ("appendfsync", policy)]);
+        let mut client = server.client();
+        check(&mut client, "DEBUG AOF-FLUSH-SLEEP 100000", "OK");
+        let start = Instant::now();
+        check(&mut client, "SET k v", "OK");
+        assert!(start.elapsed() >= Duration::from_millis(100), "{policy}");
+        // It is in the file, whatever becomes of the process.
+        server.kill();
+        server.restart();
+        check(&mut server.client(), "GET k", "v");
+    }
+}
+
+#[test]
 fn nothing_half_done_stays_behind() {
     let mut server = baton(&[("appendonly", "yes")]);
     let mut client = server.client();

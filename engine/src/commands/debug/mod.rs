@@ -32,6 +32,7 @@ pub(super) const COMMANDS: &[Command] = &[Command {
     complexity: "Depends on the subcommand.",
     summary: "Looks into the server, for those who test it.",
     subcommands: &[
+        elsewhere("AOF-FLUSH-SLEEP", 3, "Waits before each write to the log."),
         elsewhere("CHANGE-REPL-ID", 2, "Takes another replication ID."),
         elsewhere("DICT-RESIZING", 3, "Lets tables grow and shrink or not."),
         on_all("DIGEST", Arity::Exactly(2), digest::dataset, "Digests all data."),
