@@ -162,6 +162,10 @@ pub fn turn_log(server: &Arc<Server>) {
     } else if !on {
         server.rewrites.scheduled.store(false, Ordering::Relaxed);
         if is_rewriting(server) {
+            log!(
+                Level::Notice,
+                "The log is turned off: its rewrite is called off (Redis says: Killing AOF child)"
+            );
             server.node.snapshots.abort("the log was turned off");
         }
         if !has_file {
