@@ -49,6 +49,8 @@ struct Disk {
     faults: BTreeMap<u64, Fault>,
     /// From this call on everything fails.
     dead_from: Option<u64>,
+    /// Nothing can be appended.
+    no_room: Option<Fault>,
     rng: Rng,
 }
 
@@ -116,6 +118,7 @@ impl SimulatedStorage {
             calls: 0,
             faults: BTreeMap::new(),
             dead_from: None,
+            no_room: None,
             rng: Rng::seeded(seed),
         };
         Self { disk: Arc::new(Mutex::new(disk)) }
@@ -134,6 +137,11 @@ impl SimulatedStorage {
     /// Makes this call and all after it fail: whatever uses the disk stops there, as if it had been killed.
     pub fn stop_at(&self, call: u64) {
         self.disk.lock().dead_from = Some(call);
+    }
+
+    /// Makes everything that is appended fail from now on, or no more.
+    pub fn fail_appends(&self, fault: Option<Fault>) {
+        self.disk.lock().no_room = fault;
     }
 
     /// What the next process finds when this one is killed now.
@@ -411,7 +419,7 @@ impl Storage for SimulatedStorage {
 impl File for SimulatedFile {
     fn append(&self, parts: &[&[u8]]) -> io::Result<()> {
         let mut disk = self.storage.disk.lock();
-        let fault = disk.call().err();
+        let fault = disk.call().err().or(disk.no_room);
         let mut bytes = parts.concat();
         match fault {
             None => {}

@@ -29,7 +29,7 @@ fn a_full_disk_refuses_writes_until_there_is_room() {
         let journal = bench.node.journal();
         assert_eq!(bench.run("SET a 1"), "OK");
         journal.write();
-        storage.fail(storage.calls(), fault);
+        storage.fail_appends(Some(fault));
         assert_eq!(bench.run("SET a 2"), "OK", "it runs: nobody knows of the trouble yet");
         let offset = journal.pushed();
         journal.write();
@@ -42,6 +42,7 @@ fn a_full_disk_refuses_writes_until_there_is_room() {
         assert!(!journal.figures().is_sound);
         // The file ends with a whole block at any time.
         assert_eq!(replayed(&storage.killed(), &[LOG])["0:a"], "\"1\"-1");
+        storage.fail_appends(None);
         soon(Duration::from_secs(5), || journal.verdict(offset) == Verdict::Safe);
         assert_eq!(journal.health(), Health::Sound);
         assert_eq!(bench.run("SET a 4"), "OK");
@@ -79,13 +80,14 @@ fn transactions_are_refused_as_a_whole_and_expiry_goes_on() {
     let journal = bench.node.journal();
     bench.run("SET a 1");
     bench.run("SET gone 1 PX 1");
-    storage.fail(storage.calls(), Fault::Full);
+    storage.fail_appends(Some(Fault::Full));
     journal.write();
     assert!(journal.is_failing());
     // One that was admitted before runs to its end.
     assert_eq!(exec(&bench, &["INCR a", "INCR a"]), ["2", "3"]);
     std::thread::sleep(Duration::from_millis(3));
     assert_eq!(bench.run("GET gone"), "nil");
+    storage.fail_appends(None);
     assert_eq!(journal.write_and_sync(), Ok(()));
     assert_eq!(replayed(&storage, &[LOG]), held(&bench));
     assert_eq!(held(&bench).len(), 1);
