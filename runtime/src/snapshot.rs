@@ -29,7 +29,7 @@ const STEP_BYTES: usize = 32 * 1024;
 /// Encoded but not yet written: cores stop encoding beyond.
 const QUEUED_MAX: usize = 8 << 20;
 /// Collected before it is written.
-const WRITE_BYTES: usize = 1 << 20;
+const WRITE_BYTES: usize = 128 << 10;
 /// Nothing has come from the cores for so long: the snapshot's thread encodes too.
 const ALONE_AFTER: Duration = Duration::from_millis(20);
 /// Written before it is synced, so that the sync at the end finds little to do.

@@ -312,13 +312,27 @@ fn leave(mut session: Session) {
     server.cores[session.client.core].connections.fetch_sub(1, Ordering::Relaxed);
 }
 
+/// How long a core that has clients to serve leaves a snapshot alone between two steps. Without it the thread would
+/// never sleep, and the system would give its processor to others for milliseconds, clients or not.
+const SAVING_PAUSE: Duration = Duration::from_millis(1);
+
 /// Takes part in snapshots: a little between one turn of the event loop and the next.
 async fn save_along(server: Arc<Server>, core: usize) {
+    let commands = &server.cores[core].commands;
     loop {
         server.saving[core].notified().await;
+        let mut seen = commands.load(Ordering::Relaxed);
         loop {
             match server.node.snapshot_step(core) {
-                Next::Step => tokio::task::yield_now().await,
+                Next::Step => {
+                    let now = commands.load(Ordering::Relaxed);
+                    if now == seen {
+                        tokio::task::yield_now().await;
+                    } else {
+                        seen = now;
+                        tokio::time::sleep(SAVING_PAUSE).await;
+                    }
+                }
                 Next::Pause(time) => tokio::time::sleep(time).await,
                 Next::Rest => break,
             }
