@@ -239,18 +239,22 @@ fn load_log(
         files.push((path, file));
     }
     // An increment in which nothing stands yet may follow the one whose last write was cut short.
-    let last = files.iter().rposition(|(_, file)| !file.is_empty()).unwrap_or_default();
+    // Not the base: that is whole and synced before there is an increment.
+    let earliest = usize::from(log.manifest().base.is_some() && files.len() > 1);
+    let last = files.iter().rposition(|(_, file)| !file.is_empty()).unwrap_or_default().max(earliest);
     let mut position = Position::default();
     for (n, (path, file)) in files.into_iter().enumerate() {
         let name = shown(&path);
         let mut from = 0;
         // Commands may be none, a snapshot is never empty.
-        if n == 0 && file.is_empty() && path.extension().is_some_and(|ending| ending == "rdb") {
-            let (expected, found) = ("a snapshot", "an empty file".to_owned());
+        let is_snapshot = n == 0 && starts_with_snapshot(&file);
+        if n == 0 && !is_snapshot && path.extension().is_some_and(|ending| ending == "rdb") {
+            let found = format!("'{}'", file[..file.len().min(24)].escape_ascii());
+            let expected = "a snapshot";
             let verdict = Verdict::Damaged { offset: 0, expected, found };
             return Err(OpenError::Damaged { file: name, verdict });
         }
-        if n == 0 && starts_with_snapshot(&file) {
+        if is_snapshot {
             let loaded = load::snapshot(node, &name, &file, options.load(false), progress)?;
             notes.push(told(&name, &loaded));
             from = loaded.end;

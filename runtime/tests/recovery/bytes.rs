@@ -7,7 +7,7 @@ use crate::bench::{
 };
 use baton::journal::Policy;
 use baton::storage::SimulatedStorage;
-use baton_engine::aof::manifest::Manifest;
+use baton_engine::aof::manifest::{BaseFormat, Manifest};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
@@ -216,6 +216,38 @@ fn an_increment_may_be_cut_before_one_that_is_empty() {
     assert_eq!(outcome("cut", &log.files, true), Outcome::Opened { contents: truth.clone(), damaged: 0 });
     log.files.insert(next, b"*1\r\n$8\r\nFLUSHALL\r\n".to_vec());
     assert_eq!(outcome("cut before commands", &log.files, true), Outcome::Refused);
+}
+
+/// Zeros look like a write that never reached the disk; but the base had, before anything named it.
+#[test]
+fn a_base_of_zeros_is_refused_though_nothing_follows_it() {
+    let mut log = log();
+    log.files.get_mut(&log.base).expect("the base").fill(0);
+    assert_eq!(outcome("zeros before commands", &log.files, true), Outcome::Refused);
+    log.files.insert(log.incr.clone(), Vec::new());
+    assert_eq!(outcome("zeros", &log.files, true), Outcome::Refused);
+}
+
+/// A base of commands, as `aof-use-rdb-preamble no` writes it, is never torn either.
+#[test]
+fn a_base_of_commands_is_never_torn() {
+    let mut log = log();
+    let path = PathBuf::from(format!("{LOG_DIR}/appendonly.aof.manifest"));
+    log.files.retain(|file, _| *file == path);
+    let manifest = Manifest::default().with_new_base(b"appendonly.aof", BaseFormat::Aof, 0);
+    let manifest = manifest.with_new_incr(b"appendonly.aof", None);
+    log.files.insert(path, manifest.text());
+    let [base, incr] = [manifest.base.as_ref(), manifest.incrs.first()].map(|file| {
+        let name = &file.expect("a file").name;
+        Path::new(LOG_DIR).join(std::str::from_utf8(name).expect("a plain name"))
+    });
+    let whole = b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\n1\r\n*3\r\n$3\r\nSET\r\n$1\r\nb\r\n$1\r\n2\r\n";
+    log.files.insert(incr, Vec::new());
+    for (text, is_opened) in [(&whole[..], true), (&whole[..whole.len() - 4], false), (&[0; 100], false)] {
+        log.files.insert(base.clone(), text.to_vec());
+        let outcome = outcome("a base of commands", &log.files, true);
+        assert_eq!(outcome != Outcome::Refused, is_opened, "{outcome:?}");
+    }
 }
 
 #[test]
