@@ -23,7 +23,7 @@ pub fn aof_reader(data: &[u8]) {
     let (mut log, mut annotator) = (Vec::new(), Annotator::new());
     for (number, block) in blocks.iter().enumerate() {
         let now_s = (number % 3 != 2).then_some(number as i64 / 4);
-        log.extend_from_slice(&annotator.annotate(block, log.len() as u64, now_s));
+        log.extend_from_slice(&annotator.annotate(block, log.len() as u64, None, now_s));
         log.extend_from_slice(block);
     }
     let (written, verdict) = read(&log);
@@ -144,7 +144,7 @@ pub fn aof_annotation(data: &[u8]) {
     let (at, change) = (choices.byte(), choices.byte());
     let rest = choices.rest();
     let block = if rest.is_empty() { b"x" } else { rest };
-    let lines = Annotator::new().annotate(block, off, Some(now_s));
+    let lines = Annotator::new().annotate(block, off, None, Some(now_s));
     assert!(lines.len() <= block::LINE_MAX);
     assert!(fits(&lines, block));
     let mut changed = lines.to_vec();
@@ -160,6 +160,6 @@ fn fits(lines: &[u8], block: &[u8]) -> bool {
     let Some(Ok(Annotation::Block(header, covered))) = lines.next().map(block::parse) else { return false };
     lines.next().is_none()
         && header.len == block.len() as u64
-        && header.crc32 == block::block_crc32(block, header.off, Some(timestamp))
+        && header.crc32 == block::block_crc32(block, header.off, header.synced, Some(timestamp))
         && header.checksum == block::running_checksum(0, covered, block)
 }

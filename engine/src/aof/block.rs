@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! #TS:1763652600\r\n
-//! #HDR:v1;len:62;checksum:7cf91d1a1cdbb0f2;crc32:09d4a3c1;off:8812;\r\n
+//! #HDR:v1;len:62;checksum:7cf91d1a1cdbb0f2;crc32:09d4a3c1;off:8812;synced:4096;\r\n
 //! *3\r\n$3\r\nSET\r\n...
 //! ```
 //!
@@ -16,15 +16,16 @@
 //! | `checksum` | the running CRC64, 16 lower-case hex digits                                                  |
 //! | `crc32`    | the CRC32 of this block, 8 lower-case hex digits                                             |
 //! | `off`      | the replication offset of the block's first byte                                             |
+//! | `synced`   | what was known to be synced when the block was written: all files before this one and so many bytes of it (`4096`), or not even those (`-1:4096`: of them the last with anything in it is the first before this one, and has so many bytes) |
 //!
 //! What the checksums cover:
 //! - The **running CRC64** (Jones polynomial, as in snapshots) starts at 0 in every file. Every block carries it on, over the
 //!   header's text from `#` up to the word `checksum` (`#HDR:v1;len:62;`) and then over the bytes of the block.
 //!   It ties the blocks of a file together: none can be missing, doubled or moved. Timestamps and commands without a header
 //!   (Redis may have appended some) do not count. This is what the draft of Valkey checks (pull request 3565).
-//! - The **CRC32** (of zip and Ethernet) stands alone: the bytes of the block, then `off` as 8 bytes, low first, then, if a timestamp
-//!   stands directly in front of the header, its seconds as 8 bytes, low first. So no digit of either line can change unseen,
-//!   and a block can be recognised without those before it.
+//! - The **CRC32** (of zip and Ethernet) stands alone: the bytes of the block, then as 8 bytes each, low first: `off`; the two numbers of
+//!   `synced` (0 for one that is not there), if the header has it; the seconds of a timestamp directly in front of the header, if there is one.
+//!   So no digit of either line can change unseen, and a block can be recognised without those before it.
 //!
 //! Reading is lenient: keys in any order, unknown ones skipped. Offsets never decrease within a file; whoever begins
 //! another history (a full synchronisation) begins another file.
@@ -42,6 +43,30 @@ const HEADER_START: &[u8] = b"#HDR:";
 const TIMESTAMP_START: &[u8] = b"#TS:";
 const CHECKSUM_KEY: &[u8] = b"checksum:";
 
+/// What was known to be safe from a power cut when a block was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Synced {
+    /// Not even all of the files in front of this one.
+    NotBefore {
+        /// The last of them that anything was written to is so many in front of this one, at least 1.
+        back: u64,
+        /// It had so many bytes.
+        bytes: u64,
+    },
+    /// All files in front of this one, and so many bytes of it.
+    UpTo(u64),
+}
+
+impl Synced {
+    /// As it counts for the CRC32.
+    fn numbers(self) -> [u64; 2] {
+        match self {
+            Self::NotBefore { back, bytes } => [back, bytes],
+            Self::UpTo(bytes) => [0, bytes],
+        }
+    }
+}
+
 /// What a header says about its block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
@@ -53,6 +78,8 @@ pub struct Header {
     pub crc32: u32,
     /// Replication offset of its first byte.
     pub off: u64,
+    /// What was synced when it was written; logs of before may not say.
+    pub synced: Option<Synced>,
 }
 
 /// One line between commands.
@@ -91,9 +118,9 @@ impl Annotator {
     /// is not that of the last one, then the header. Linear in the block.
     ///
     /// The block is not empty, and holds whole commands and whole transactions; `off` is the replication offset of its
-    /// first byte.
-    pub fn annotate(&mut self, block: &[u8], off: u64, now_s: Option<i64>) -> Lines {
-        self.annotate_parts(std::iter::once(block), off, now_s)
+    /// first byte; `synced` what is known to be safe, if that is to be said.
+    pub fn annotate(&mut self, block: &[u8], off: u64, synced: Option<Synced>, now_s: Option<i64>) -> Lines {
+        self.annotate_parts(std::iter::once(block), off, synced, now_s)
     }
 
     /// The same for a block that lies in pieces.
@@ -101,6 +128,7 @@ impl Annotator {
         &mut self,
         parts: impl Iterator<Item = &'a [u8]> + Clone,
         off: u64,
+        synced: Option<Synced>,
         now_s: Option<i64>,
     ) -> Lines {
         let mut lines = Lines::new();
@@ -119,20 +147,24 @@ impl Annotator {
             crc32.update(part);
         }
         self.checksum = crc64.value();
-        lines.push_header_rest(self.checksum, finish_crc32(crc32, off, timestamp), off);
+        let crc32 = finish_crc32(crc32, off, synced, timestamp);
+        lines.push_header_rest(self.checksum, crc32, off, synced);
         lines
     }
 }
 
 /// The CRC32 of a block as its header has it. `timestamp` is that of a line directly in front of the header.
-pub fn block_crc32(block: &[u8], off: u64, timestamp: Option<i64>) -> u32 {
+pub fn block_crc32(block: &[u8], off: u64, synced: Option<Synced>, timestamp: Option<i64>) -> u32 {
     let mut crc32 = Hasher::new();
     crc32.update(block);
-    finish_crc32(crc32, off, timestamp)
+    finish_crc32(crc32, off, synced, timestamp)
 }
 
-fn finish_crc32(mut crc32: Hasher, off: u64, timestamp: Option<i64>) -> u32 {
+fn finish_crc32(mut crc32: Hasher, off: u64, synced: Option<Synced>, timestamp: Option<i64>) -> u32 {
     crc32.update(&off.to_le_bytes());
+    if let Some(synced) = synced {
+        synced.numbers().iter().for_each(|number| crc32.update(&number.to_le_bytes()));
+    }
     if let Some(seconds) = timestamp {
         crc32.update(&seconds.to_le_bytes());
     }
@@ -155,8 +187,8 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// No lines are longer: `#TS:` with 20 digits, and a header with two numbers of 20 digits and 24 hex digits.
-    pub const MAX: usize = 128;
+    /// No lines are longer: `#TS:` with 20 digits, and a header with four numbers of 20 digits and 24 hex digits.
+    pub const MAX: usize = 184;
 
     fn new() -> Self {
         Self { bytes: [0; Self::MAX], len: 0 }
@@ -192,13 +224,26 @@ impl Lines {
         self.push(b";");
     }
 
-    fn push_header_rest(&mut self, checksum: u64, crc32: u32, off: u64) {
+    fn push_header_rest(&mut self, checksum: u64, crc32: u32, off: u64, synced: Option<Synced>) {
         self.push(CHECKSUM_KEY);
         self.push_hex::<16>(checksum);
         self.push(b";crc32:");
         self.push_hex::<8>(u64::from(crc32));
         self.push(b";off:");
         self.push_number(off);
+        match synced {
+            None => {}
+            Some(Synced::NotBefore { back, bytes }) => {
+                self.push(b";synced:-");
+                self.push_number(back);
+                self.push(b":");
+                self.push_number(bytes);
+            }
+            Some(Synced::UpTo(bytes)) => {
+                self.push(b";synced:");
+                self.push_number(bytes);
+            }
+        }
         self.push(b";\r\n");
     }
 }
@@ -239,7 +284,7 @@ fn has(line: &[u8], word: &[u8]) -> bool {
 }
 
 fn parse_keys(keys: &[u8]) -> Result<Header, &'static str> {
-    let (mut len, mut checksum, mut crc32, mut off) = (None, None, None, None);
+    let (mut len, mut checksum, mut crc32, mut off, mut synced) = (None, None, None, None, None);
     for pair in keys.split(|&byte| byte == b';') {
         let Some(colon) = memchr::memchr(b':', pair) else {
             return Err("keys and values, with ':' between them");
@@ -252,6 +297,7 @@ fn parse_keys(keys: &[u8]) -> Result<Header, &'static str> {
             b"checksum" => checksum.replace(hex::<16>(value).ok_or("a checksum of 16 hex digits")?).is_some(),
             b"crc32" => crc32.replace(hex::<8>(value).ok_or("a CRC32 of 8 hex digits")? as u32).is_some(),
             b"off" => off.replace(number(value).ok_or("a replication offset")?).is_some(),
+            b"synced" => synced.replace(parse_synced(value).ok_or("what was synced")?).is_some(),
             _ => false,
         };
         if repeated {
@@ -259,9 +305,18 @@ fn parse_keys(keys: &[u8]) -> Result<Header, &'static str> {
         }
     }
     match (len, checksum, crc32, off) {
-        (Some(len), Some(checksum), Some(crc32), Some(off)) => Ok(Header { len, checksum, crc32, off }),
+        (Some(len), Some(checksum), Some(crc32), Some(off)) => {
+            Ok(Header { len, checksum, crc32, off, synced })
+        }
         _ => Err("the keys len, checksum, crc32 and off"),
     }
+}
+
+fn parse_synced(value: &[u8]) -> Option<Synced> {
+    let Some(before) = value.strip_prefix(b"-") else { return number(value).map(Synced::UpTo) };
+    let colon = memchr::memchr(b':', before)?;
+    let back = number(&before[..colon]).filter(|back| *back > 0)?;
+    Some(Synced::NotBefore { back, bytes: number(&before[colon + 1..])? })
 }
 
 /// A decimal number of nothing but digits, without zeros in front, up to 64 bits.
@@ -295,7 +350,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const HEADER: Header = Header { len: 62, checksum: 0x7cf9_1d1a_1cdb_b0f2, crc32: 0x09d4_a3c1, off: 8812 };
+    const HEADER: Header =
+        Header { len: 62, checksum: 0x7cf9_1d1a_1cdb_b0f2, crc32: 0x09d4_a3c1, off: 8812, synced: None };
 
     #[track_caller]
     fn check(line: &str, expected: Result<Annotation<'_>, &str>) {
@@ -308,6 +364,19 @@ mod tests {
         check(line, Ok(Annotation::Block(HEADER, b"#HDR:v1;len:62;")));
         let line = "#HDR:v1;off:8812;lsn:7;len:62;crc32:09d4a3c1;x:;checksum:7cf91d1a1cdbb0f2;\r\n";
         check(line, Ok(Annotation::Block(HEADER, b"#HDR:v1;off:8812;lsn:7;len:62;crc32:09d4a3c1;x:;")));
+        for (word, synced) in [
+            ("-2:7", Synced::NotBefore { back: 2, bytes: 7 }),
+            ("0", Synced::UpTo(0)),
+            ("4096", Synced::UpTo(4096)),
+        ] {
+            let line = format!(
+                "#HDR:v1;len:62;checksum:7cf91d1a1cdbb0f2;crc32:09d4a3c1;off:8812;synced:{word};\r\n"
+            );
+            check(
+                &line,
+                Ok(Annotation::Block(Header { synced: Some(synced), ..HEADER }, b"#HDR:v1;len:62;")),
+            );
+        }
         check("#TS:1763652600\r\n", Ok(Annotation::Timestamp(1_763_652_600)));
         check("#\r\n", Ok(Annotation::Other));
         check("#comment\n", Ok(Annotation::Other));
@@ -350,6 +419,10 @@ mod tests {
                 "#HDR:v1;len:62;checksum:7cf91d1a1cdbb0f2;crx32:09d4a3c1;off:8812;\r\n",
                 "the keys len, checksum, crc32 and off",
             ),
+            (
+                "#HDR:v1;len:62;checksum:7cf91d1a1cdbb0f2;crc32:09d4a3c1;off:1;synced:-0:1;\r\n",
+                "what was synced",
+            ),
             ("#HDR:v1;len:62;len:62;checksum:7cf91d1a1cdbb0f2;crc32:09d4a3c1;off:8812;\r\n", "no key twice"),
             (
                 "#HDR:v1;len:62;checksum;crc32:09d4a3c1;off:8812;\r\n",
@@ -363,7 +436,7 @@ mod tests {
     #[test]
     fn timestamps_are_written_when_the_second_changes() {
         let mut annotator = Annotator::new();
-        let mut second = |now_s| annotator.annotate(b"x", 0, now_s).starts_with(b"#TS:");
+        let mut second = |now_s| annotator.annotate(b"x", 0, None, now_s).starts_with(b"#TS:");
         assert_eq!(
             [None, Some(5), Some(5), None, Some(6), Some(5)].map(&mut second),
             [false, true, false, false, true, true]
@@ -373,7 +446,12 @@ mod tests {
     #[test]
     fn the_longest_lines_fit() {
         let mut annotator = Annotator::resume(u64::MAX, None);
-        let lines = annotator.annotate(b"x", u64::MAX, Some(i64::MAX));
+        let lines = annotator.annotate(
+            b"x",
+            u64::MAX,
+            Some(Synced::NotBefore { back: u64::MAX, bytes: u64::MAX }),
+            Some(i64::MAX),
+        );
         assert!(lines.ends_with(b";\r\n") && lines.len() + 19 <= Lines::MAX, "{}", lines.len());
     }
 
@@ -381,22 +459,23 @@ mod tests {
         /// What is written is read back, and both checksums hold, wherever the block was in pieces.
         #[test]
         fn lines_read_back(
-            blocks in proptest::collection::vec((proptest::collection::vec(any::<u8>(), 1..100), any::<u64>(), proptest::option::of(0..3i64), 0..100usize), 1..10),
+            blocks in proptest::collection::vec((proptest::collection::vec(any::<u8>(), 1..100), any::<u64>(), proptest::option::of(0..3i64), proptest::option::of(0..3u64), 0..100usize), 1..10),
         ) {
             let (mut annotator, mut checksum) = (Annotator::new(), 0);
-            for (block, off, now_s, cut) in blocks {
+            for (block, off, now_s, synced, cut) in blocks {
+                let synced = synced.map(|bytes| bytes.checked_sub(1).map_or(Synced::NotBefore { back: 1, bytes: 5 }, Synced::UpTo));
                 let mut twin = annotator;
-                let lines = annotator.annotate(&block, off, now_s);
+                let lines = annotator.annotate(&block, off, synced, now_s);
                 let (left, right) = block.split_at(cut.min(block.len()));
-                prop_assert_eq!(&*twin.annotate_parts([left, right].into_iter(), off, now_s), &*lines);
+                prop_assert_eq!(&*twin.annotate_parts([left, right].into_iter(), off, synced, now_s), &*lines);
                 let mut timestamp = None;
                 for line in lines.split_inclusive(|byte| *byte == b'\n') {
                     match parse(line) {
                         Ok(Annotation::Timestamp(seconds)) => timestamp = Some(seconds),
                         Ok(Annotation::Block(header, covered)) => {
                             checksum = running_checksum(checksum, covered, &block);
-                            let crc32 = block_crc32(&block, off, timestamp);
-                            prop_assert_eq!(header, Header { len: block.len() as u64, checksum, crc32, off });
+                            let crc32 = block_crc32(&block, off, synced, timestamp);
+                            prop_assert_eq!(header, Header { len: block.len() as u64, checksum, crc32, off, synced });
                         }
                         other => prop_assert!(false, "{other:?}"),
                     }

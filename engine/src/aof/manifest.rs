@@ -210,6 +210,11 @@ impl Manifest {
         out
     }
 
+    /// Whether a manifest has a seal, so that it is ours: its increments were begun by us.
+    pub fn is_sealed(text: &[u8]) -> bool {
+        text.starts_with(SEAL)
+    }
+
     /// All files with what they are, in the order of the text.
     pub fn with_kinds(&self) -> impl Iterator<Item = (Kind, &File)> {
         let base = self.base.iter().map(|file| (Kind::Base, file));

@@ -6,9 +6,9 @@
 //!
 //! # Torn or damaged
 //!
-//! A *torn* file ends in a write that was never finished: cutting it at `keep` loses nothing that was acknowledged as synced. Only
-//! the end of the last file of a log can be torn; in any other file it is damage. A *damaged* file is wrong in a way that no crash
-//! explains: cutting it would silently drop data that had been safe.
+//! A *torn* file ends in a write that was never finished: cutting it at `keep` loses nothing that was acknowledged as synced.
+//! A *damaged* file is wrong in a way that no crash explains: cutting it would silently drop data that had been safe. Only the
+//! last file of a log can be torn, or one whose followers were all written before it was synced ([`Verdict::in_log`]).
 //!
 //! | found                                                            | verdict                                       |
 //! |------------------------------------------------------------------|-----------------------------------------------|
@@ -22,16 +22,17 @@
 //! | anything else that is not a command or an annotation               | damaged                                        |
 //!
 //! *Something whole* is a block behind the place that fits its own CRC32, or, where there are no headers, a command: a damaged
-//! length makes the rest of the file look like one long argument, and Redis would cut off all of it. A file system gives
-//! parts of a file that it never wrote as zeros, in sectors (of 512 bytes, the smallest there are); so a block without any
-//! was there and has changed since.
+//! length makes the rest of the file look like one long argument, and Redis would cut off all of it. A block whose header
+//! says that the place was not synced yet when it was written does not count: a disk writes in what order it likes until it is told to sync.
+//! A file system gives parts of a file that it never wrote as zeros, in sectors (of 512 bytes, the smallest there are); so a block
+//! without any was there and has changed since.
 //!
 //! Behind a block there can only be a header, a timestamp, or `SELECT` (perhaps after `MULTI`), which Redis writes first when it
 //! goes on in a file of ours.
 //! So the loss of a header is seen, too, and with headers no change of a single byte goes unnoticed or yields a unit that was
 //! never written. Without headers only what breaks the structure can be seen.
 
-use super::block::{self, Annotation, Annotator, Header};
+use super::block::{self, Annotation, Annotator, Header, Synced};
 use crate::number::parse_i64;
 use std::fmt;
 use std::ops::Range;
@@ -137,14 +138,30 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// The verdict on a file that is not the last one of its log: nothing was ever being written to it when the power went.
-    pub fn of_earlier_file(self) -> Self {
-        match self {
-            Self::Torn { keep, why } => Self::Damaged {
-                offset: keep,
-                expected: "a whole file, since others follow it",
-                found: why.to_string(),
+    /// The verdict on a file of a log, of so many bytes, that these others follow, in their order.
+    ///
+    /// A torn file is damaged, unless all that stands in the others was written before the file was synced: then one
+    /// power cut took the end of the one and maybe parts of the others. It may have taken whole blocks, so that what is left
+    /// looks whole: the others say how long the file was. A base was whole and synced before there was any other file.
+    /// Linear in the others if the file is torn.
+    pub fn in_log<'o>(
+        self,
+        is_base: bool,
+        len: usize,
+        others: impl IntoIterator<Item = &'o [u8]> + Clone,
+    ) -> Self {
+        let verdict = match self {
+            Self::Whole if !is_base => match missing_at_end(len, others.clone()) {
+                Some(bytes) => Self::Torn { keep: len, why: Tear::Blocks { bytes } },
+                None => Self::Whole,
             },
+            other => other,
+        };
+        match verdict {
+            Self::Torn { keep, why } if is_base || !others.into_iter().all(was_never_safe) => {
+                let expected = "a whole file, since others follow it";
+                Self::Damaged { offset: keep, expected, found: why.to_string() }
+            }
             other => other,
         }
     }
@@ -185,6 +202,11 @@ pub enum Tear {
     },
     /// A block lacks sectors in its midst.
     Sectors,
+    /// Whole blocks are missing at the end, as the file behind it shows.
+    Blocks {
+        /// So many bytes.
+        bytes: u64,
+    },
 }
 
 impl fmt::Display for Tear {
@@ -196,6 +218,7 @@ impl fmt::Display for Tear {
             Self::Block { len, there } => write!(f, "{there} of the {len} bytes of a block"),
             Self::Zeros { from } => write!(f, "nothing but zeros from offset {from} on"),
             Self::Sectors => f.write_str("a block that lacks sectors"),
+            Self::Blocks { bytes } => write!(f, "{bytes} bytes are missing, as the file behind it shows"),
         }
     }
 }
@@ -227,6 +250,8 @@ pub struct Reader<'a> {
     queued: Vec<Queued>,
     args: Vec<&'a [u8]>,
     verdict: Option<Verdict>,
+    /// Every block has a header, as whoever began the file says.
+    headers: bool,
 }
 
 /// Why there is no next unit.
@@ -268,7 +293,15 @@ impl<'a> Reader<'a> {
             queued: Vec::new(),
             args: Vec::new(),
             verdict: None,
+            headers: false,
         }
+    }
+
+    /// The file was begun by us, so its first block had a header, though that may be lost.
+    #[must_use]
+    pub fn begun_by_us(mut self, by_us: bool) -> Self {
+        self.headers = by_us;
+        self
     }
 
     /// The next unit; `None` at the end, when there is a [`verdict`](Self::verdict).
@@ -312,6 +345,11 @@ impl<'a> Reader<'a> {
     pub fn position(&self) -> Position {
         let replication_offset = self.replication_offset(self.settled.offset);
         Position { replication_offset, ..self.settled }
+    }
+
+    /// Bytes of the whole file.
+    pub fn file_len(&self) -> usize {
+        self.file.len()
     }
 
     /// How many annotated blocks there were so far.
@@ -434,7 +472,7 @@ impl<'a> Reader<'a> {
             return Err(Flaw::Cut(Tear::Block { len: header.len, there: rest.len() }));
         };
         if !fits(block, header, timestamp) {
-            let computed = block::block_crc32(block, header.off, timestamp);
+            let computed = block::block_crc32(block, header.off, header.synced, timestamp);
             return Err(Flaw::Mismatch { block: begin..begin + block.len(), computed, header });
         }
         let checksum = block::running_checksum(self.now.checksum, covered, block);
@@ -519,14 +557,53 @@ impl<'a> Reader<'a> {
         (last && lacks_sectors(self.file, block)).then_some(Tear::Sectors)
     }
 
-    /// The first whole block from an offset on, or, in a part without headers, the first whole command.
+    /// The first thing behind an offset that no crash explains if what is in front of it was lost: a block that was written
+    /// when that had been synced, or, in a part without headers, a whole command.
     fn whole_behind(&self, from: usize) -> Option<usize> {
-        let block = whole_block(self.file, from);
+        let keep = self.settled.offset as u64;
+        let block = whole_block(self.file, from, |header| match header.synced {
+            None => true,
+            Some(Synced::NotBefore { .. }) => false,
+            Some(Synced::UpTo(bytes)) => bytes > keep,
+        });
         // The commands of an unfinished block are to go with it.
-        let headers =
-            self.after_block || memchr::memmem::find(&self.file[self.at..], block::HEADER_MARK).is_some();
+        let headers = self.after_block
+            || self.headers && self.blocks == 0
+            || memchr::memmem::find(&self.file[self.at..], block::HEADER_MARK).is_some();
         if headers { block } else { block.or_else(|| whole_command(self.file, from)) }
     }
+}
+
+/// Whether nothing in a file was written after the files in front of it had been synced. False if it cannot be told.
+fn was_never_safe(file: &[u8]) -> bool {
+    let ours = |at: usize| {
+        let rest = &file[at.min(file.len())..];
+        rest.is_empty()
+            || rest[0] == 0
+            || block::HEADER_MARK.starts_with(&rest[..rest.len().min(block::HEADER_MARK.len())])
+            || rest.starts_with(b"#TS:")
+    };
+    let counts = |header: &Header| !matches!(header.synced, Some(Synced::NotBefore { .. }));
+    ours(0) && whole_block(file, 0, counts).is_none()
+}
+
+/// How much a file of so many bytes lacks at its end, as the files behind it say.
+fn missing_at_end<'o>(len: usize, others: impl IntoIterator<Item = &'o [u8]>) -> Option<u64> {
+    let told = |(n, other): (u64, &[u8])| match first_header(other)?.synced? {
+        Synced::NotBefore { back, bytes } if back == n => bytes.checked_sub(len as u64),
+        _ => None,
+    };
+    (1..).zip(others).filter_map(told).find(|missing| *missing > 0)
+}
+
+/// The header of the first whole block of a file.
+fn first_header(file: &[u8]) -> Option<Header> {
+    let mut first = None;
+    whole_block(file, 0, |header| {
+        first = Some(*header);
+        true
+    });
+    first
 }
 
 fn damage(offset: usize, expected: &'static str, found: String) -> Flaw {
@@ -536,7 +613,7 @@ fn damage(offset: usize, expected: &'static str, found: String) -> Flaw {
 /// Whether a block fits the CRC32 of its header. A timestamp in front of the header counts, unless it was left
 /// there by somebody else.
 fn fits(block: &[u8], header: Header, timestamp: Option<i64>) -> bool {
-    let fits = |timestamp| block::block_crc32(block, header.off, timestamp) == header.crc32;
+    let fits = |timestamp| block::block_crc32(block, header.off, header.synced, timestamp) == header.crc32;
     fits(timestamp) || (timestamp.is_some() && fits(None))
 }
 
@@ -638,10 +715,9 @@ fn line_end(bytes: &[u8], at: usize) -> Result<usize, Flaw> {
 fn line(file: &[u8], at: usize) -> Result<&[u8], Flaw> {
     let rest = file.get(at..).unwrap_or_default();
     let seen = &rest[..rest.len().min(block::LINE_MAX)];
-    if let Some(end) = memchr::memchr(b'\n', seen) {
-        return Ok(&seen[..=end]);
-    }
-    match memchr::memchr(0, seen) {
+    // A lost sector may lie between the beginning of a line and the end of another.
+    match memchr::memchr2(b'\n', 0, seen) {
+        Some(end) if seen[end] == b'\n' => Ok(&seen[..=end]),
         Some(zero) => Err(Flaw::Unexpected { at: at + zero, expected: "the rest of an annotation" }),
         None if seen.len() < block::LINE_MAX => Err(Flaw::Cut(Tear::Annotation)),
         None => Err(Flaw::Unexpected { at, expected: "an annotation of at most 1023 bytes" }),
@@ -669,13 +745,18 @@ fn lacks_sectors(file: &[u8], range: Range<usize>) -> bool {
     false
 }
 
-/// The first block from an offset on that fits its CRC32.
-fn whole_block(file: &[u8], from: usize) -> Option<usize> {
+/// The first block from an offset on that fits its CRC32 and counts.
+fn whole_block(file: &[u8], from: usize, mut counts: impl FnMut(&Header) -> bool) -> Option<usize> {
     let rest = file.get(from..)?;
     // Blocks do not overlap, so the true ones are no longer than the file together; headers in values may claim more.
     let mut budget = file.len().saturating_mul(4);
+    let mut next = from;
     for found in memchr::memmem::find_iter(rest, block::HEADER_MARK) {
         let at = from + found;
+        if at < next {
+            // In a value of a block that does not count.
+            continue;
+        }
         let Ok(line) = line(file, at) else { continue };
         let Ok(Annotation::Block(header, _)) = block::parse(line) else { continue };
         let begin = at + line.len();
@@ -686,7 +767,10 @@ fn whole_block(file: &[u8], from: usize) -> Option<usize> {
         let Some(left) = budget.checked_sub(block.len()) else { return Some(at) };
         budget = left;
         if fits(block, header, timestamp_before(file, at)) {
-            return Some(at);
+            if counts(&header) {
+                return Some(at);
+            }
+            next = begin + block.len();
         }
     }
     None

@@ -1,6 +1,6 @@
 //! Logs cut at every place, changed at every place, with lost sectors: what is read is always a prefix of what was written.
 
-use super::block::{Annotator, Lines};
+use super::block::{Annotator, Lines, Synced};
 use super::read::{Position, Reader, Tear, Unit, Verdict};
 use proptest::prelude::*;
 
@@ -49,7 +49,7 @@ fn commands(line: &str) -> Vec<u8> {
 fn annotated(blocks: &[Vec<u8>]) -> Vec<u8> {
     let (mut annotator, mut out, mut off) = (Annotator::new(), Vec::new(), 1000);
     for (number, block) in blocks.iter().enumerate() {
-        let lines: Lines = annotator.annotate(block, off, Some(1_763_652_600 + number as i64 / 2));
+        let lines: Lines = annotator.annotate(block, off, None, Some(1_763_652_600 + number as i64 / 2));
         out.extend_from_slice(&lines);
         out.extend(block);
         off += block.len() as u64;
@@ -250,7 +250,7 @@ fn blocks_cannot_be_missing_doubled_or_moved() {
     let blocks = [commands("SET a 1"), commands("SET b 2"), commands("SET c 3")];
     let mut annotator = Annotator::new();
     let parts: Vec<Vec<u8>> =
-        blocks.iter().map(|block| [&annotator.annotate(block, 7, None), &block[..]].concat()).collect();
+        blocks.iter().map(|block| [&annotator.annotate(block, 7, None, None), &block[..]].concat()).collect();
     for order in [&[0, 2][..], &[0, 0, 1], &[0, 2, 1], &[1], &[0, 1, 1]] {
         let log: Vec<u8> = order.iter().flat_map(|at| parts[*at].clone()).collect();
         let (_, verdict, _) = read(&log);
@@ -262,9 +262,9 @@ fn blocks_cannot_be_missing_doubled_or_moved() {
     }
     let mut annotator = Annotator::new();
     let log = [
-        &annotator.annotate(&blocks[0], 7, None)[..],
+        &annotator.annotate(&blocks[0], 7, None, None)[..],
         &blocks[0],
-        &annotator.annotate(&blocks[1], 6, None),
+        &annotator.annotate(&blocks[1], 6, None, None),
         &blocks[1],
     ];
     let (_, verdict, _) = read(&log.concat());
@@ -280,7 +280,7 @@ fn redis_may_go_on_in_our_file_and_we_in_its() {
         let (_, verdict, position) = read(&log);
         assert_eq!((verdict, position.offset), (Verdict::Whole, log.len()));
         if !by_redis {
-            log.extend_from_slice(&position.annotator().annotate(part, 50, Some(9)));
+            log.extend_from_slice(&position.annotator().annotate(part, 50, None, Some(9)));
         }
         log.extend(part);
     };
@@ -330,7 +330,7 @@ fn every_cut_leaves_a_prefix() {
                 Verdict::Damaged { .. } => panic!("{len}: {verdict}"),
             }
             assert!(matches!(
-                verdict.of_earlier_file(),
+                verdict.in_log(true, len, []),
                 Verdict::Whole | Verdict::Damaged { expected: "a whole file, since others follow it", .. }
             ));
         }
@@ -526,4 +526,126 @@ proptest! {
     fn no_bytes_panic(file in proptest::collection::vec(prop::sample::select(&b"*$#10\r\nMULTIEXC:;"[..]), 0..60)) {
         read(&file);
     }
+}
+
+const BEFORE: Synced = Synced::NotBefore { back: 1, bytes: 200 };
+
+/// Blocks that say what was synced when they were written.
+fn log_that_says(blocks: &[(&str, Synced)]) -> Vec<Vec<u8>> {
+    let mut annotator = Annotator::new();
+    blocks
+        .iter()
+        .map(|(line, synced)| {
+            let block = commands(line);
+            [&annotator.annotate(&block, 0, Some(*synced), None)[..], &block].concat()
+        })
+        .collect()
+}
+
+/// Sectors are lost, and what follows them is not: a power cut if nothing that follows was written when they had been synced.
+#[test]
+fn what_follows_a_hole_tells_whether_it_was_safe() {
+    let long = format!("SET long {}", "x".repeat(1200));
+    let verdict = |second: Synced, third: Synced, lost: fn(usize, usize) -> std::ops::Range<usize>| {
+        let parts = log_that_says(&[
+            ("SET a 1", Synced::UpTo(0)),
+            (&long, second),
+            ("SET c 3", third),
+            ("SET d 4", third),
+        ]);
+        let (first, end) = (parts[0].len(), parts[0].len() + parts[1].len());
+        let mut file = parts.concat();
+        file[lost(first, end)].fill(0);
+        let (units, verdict, _) = read(&file);
+        (units.len(), matches!(verdict, Verdict::Torn { .. }), first as u64, end as u64)
+    };
+    let midst = |first: usize, _: usize| {
+        let start = (first + 300).next_multiple_of(512);
+        start..start + 512
+    };
+    let begin = |_: usize, _: usize| 0..512;
+    let none = Synced::UpTo(0);
+    let (.., first, end) = verdict(none, none, midst);
+    for (third, torn) in [
+        (BEFORE, true),
+        (none, true),
+        (Synced::UpTo(first), true),
+        (Synced::UpTo(first + 1), false),
+        (Synced::UpTo(end), false),
+    ] {
+        assert_eq!(verdict(none, third, midst), (1, torn, first, end), "{third:?}");
+    }
+    assert_eq!(verdict(none, none, begin), (0, true, first, end));
+    assert_eq!(verdict(Synced::UpTo(0), Synced::UpTo(1), begin), (0, false, first, end));
+}
+
+/// The first block lost its header, and nothing behind it has one.
+#[test]
+fn whoever_began_a_file_says_whether_it_had_headers() {
+    let long = format!("SET long {}; SET b 2", "x".repeat(600));
+    let mut file = log_that_says(&[(&long, Synced::UpTo(0))]).concat();
+    file[..512].fill(0);
+    for by_us in [true, false] {
+        let mut reader = Reader::new(&file, 0).begun_by_us(by_us);
+        assert!(reader.read().is_none());
+        assert_eq!(
+            matches!(reader.verdict(), Some(Verdict::Torn { keep: 0, .. })),
+            by_us,
+            "{:?}",
+            reader.verdict()
+        );
+    }
+}
+
+#[test]
+fn a_torn_file_may_be_followed_by_what_was_not_safe_either() {
+    let torn = || {
+        let log = small_log();
+        read(&log[..log.len() - 3]).1
+    };
+    let others = |blocks: &[(&str, Synced)]| log_that_says(blocks).concat();
+    let before = others(&[("SET a 1", BEFORE), ("SET b 2", BEFORE)]);
+    let after = others(&[("SET a 1", BEFORE), ("SET b 2", Synced::UpTo(0))]);
+    let cases: [(&[u8], bool); 8] = [
+        (b"", true),
+        (&before, true),
+        (&before[..before.len() - 1], true),
+        (&[0; 700], true),
+        (b"#HD", true),
+        (&after, false),
+        (&commands("SET a 1"), false),
+        (&small_log(), false),
+    ];
+    for (other, stays) in cases {
+        let verdict = torn().in_log(false, 200, [&b""[..], other]);
+        assert_eq!(matches!(verdict, Verdict::Torn { .. }), stays, "{}: {verdict}", other.escape_ascii());
+        assert!(matches!(torn().in_log(true, 200, [other]), Verdict::Damaged { .. }));
+    }
+    assert_eq!(Verdict::Whole.in_log(true, 0, [&after[..]]), Verdict::Whole);
+}
+
+/// What looks whole may lack its last blocks, and nothing tells but the file behind it.
+#[test]
+fn a_file_that_lacks_whole_blocks_is_torn() {
+    let file = |synced| log_that_says(&[("SET a 1", synced)]).concat();
+    let before = |back, bytes| file(Synced::NotBefore { back, bytes });
+    let cases: [(&[&[u8]], Option<u64>); 8] = [
+        (&[], None),
+        (&[b""], None),
+        (&[&before(1, 200)], None),
+        (&[&before(1, 201)], Some(1)),
+        (&[b"", &before(1, 900)], None),
+        (&[b"", &before(2, 900)], Some(700)),
+        (&[&file(Synced::UpTo(900))], None),
+        (&[b"#HDR", &commands("SET a 1")], None),
+    ];
+    for (others, missing) in cases {
+        let verdict = Verdict::Whole.in_log(false, 200, others.iter().copied());
+        let expected =
+            missing.map_or(Verdict::Whole, |bytes| Verdict::Torn { keep: 200, why: Tear::Blocks { bytes } });
+        assert_eq!(verdict, expected);
+    }
+    let later = file(Synced::UpTo(0));
+    let verdict = Verdict::Whole.in_log(false, 200, [&before(1, 201)[..], &later]);
+    assert!(matches!(verdict, Verdict::Damaged { offset: 200, .. }), "{verdict}");
 }

@@ -100,7 +100,7 @@ impl Shared {
         self.syncs.fetch_add(1, Ordering::Relaxed);
         let is_safe = failed.is_none();
         let mut writer = self.writer.lock();
-        writer.synced(failed);
+        writer.synced(&unsynced, failed);
         if is_safe {
             self.synced.fetch_max(unsynced.offset, Ordering::AcqRel);
         } else {

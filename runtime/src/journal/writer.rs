@@ -3,6 +3,7 @@
 use super::health::{Event, Health};
 use super::pending::{Cut, LogFile, Pending};
 use crate::storage::{File, reason};
+use baton_engine::aof::block::Synced;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
@@ -14,6 +15,10 @@ const KEEP_BYTES: usize = 4 * 1024 * 1024;
 #[derive(Debug, Default)]
 pub(super) struct Writer {
     current: Option<LogFile>,
+    /// Bytes of the current file that are known to be synced.
+    synced_bytes: u64,
+    /// The last file with anything in it that the log has left: how many files ago, and its bytes.
+    left: (u64, u64),
     /// Files that the log has left, whose last bytes may not be synced yet.
     retired: Vec<Retired>,
     /// Those of them that are being synced.
@@ -36,10 +41,12 @@ struct Retired {
     end: u64,
 }
 
-/// Files to sync, and what is safe after it.
+/// Files to sync, the current one last, and what is safe after it.
 pub(super) struct Unsynced {
     pub files: Vec<Arc<dyn File>>,
     pub offset: u64,
+    /// Bytes of the current file.
+    bytes: u64,
 }
 
 impl Writer {
@@ -82,10 +89,11 @@ impl Writer {
     fn write_blocks(&mut self, now_s: Option<i64>) -> io::Result<()> {
         loop {
             let end = self.cuts.front().map_or(self.backlog.len(), |cut| cut.at);
+            let synced = self.known_synced();
             let block = self.backlog.get(self.done..end).unwrap_or_default();
             if let (Some(log), false) = (&mut self.current, block.is_empty()) {
                 let mut annotator = log.annotator;
-                let lines = annotator.annotate(block, self.offset, now_s);
+                let lines = annotator.annotate(block, self.offset, Some(synced), now_s);
                 log.file.append(&[&lines, block])?;
                 log.annotator = annotator;
                 log.len += (lines.len() + block.len()) as u64;
@@ -97,10 +105,22 @@ impl Writer {
         }
     }
 
+    /// What is known to be safe, which each block says: so a start can tell what a power cut took from what was damaged later.
+    fn known_synced(&self) -> Synced {
+        match self.retired.is_empty() && self.syncing.is_empty() {
+            true => Synced::UpTo(self.synced_bytes),
+            false => Synced::NotBefore { back: self.left.0, bytes: self.left.1 },
+        }
+    }
+
     /// Goes on in the file of a cut.
     fn pass(&mut self, cut: Cut) {
         self.offset = cut.offset;
-        self.retired.extend(self.current.take().map(|log| Retired { file: log.file, end: cut.offset }));
+        self.synced_bytes = 0;
+        if let Some(log) = self.current.take() {
+            self.left = if log.len > 0 { (1, log.len) } else { (self.left.0 + 1, self.left.1) };
+            self.retired.push(Retired { file: log.file, end: cut.offset });
+        }
         self.current = cut.next;
     }
 
@@ -123,13 +143,19 @@ impl Writer {
         self.syncing.append(&mut self.retired);
         let files = self.syncing.iter().map(|retired| &retired.file);
         let files = files.chain(self.current.as_ref().map(|log| &log.file)).cloned().collect();
-        Unsynced { files, offset: self.offset }
+        Unsynced { files, offset: self.offset, bytes: self.file_bytes() }
     }
 
     /// A sync is over. One that failed matters if the log still needs the file.
-    pub fn synced(&mut self, failed: Option<(&Arc<dyn File>, io::Error)>) {
+    pub fn synced(&mut self, unsynced: &Unsynced, failed: Option<(&Arc<dyn File>, io::Error)>) {
         let syncing = std::mem::take(&mut self.syncing);
-        let Some((file, error)) = failed else { return };
+        let Some((file, error)) = failed else {
+            let current = self.current.as_ref().map(|log| &log.file);
+            if current.zip(unsynced.files.last()).is_some_and(|(current, last)| Arc::ptr_eq(current, last)) {
+                self.synced_bytes = unsynced.bytes;
+            }
+            return;
+        };
         let needed = syncing.iter().map(|retired| &retired.file);
         let current = self.current.as_ref().map(|log| &log.file);
         let retired = self.retired.iter().map(|retired| &retired.file);

@@ -81,7 +81,7 @@ fn write(
         let goes_on = converter.step(&mut block).map_err(format)?;
         if block.len() >= WRITE_BYTES || !goes_on && !block.is_empty() {
             let now_s = converter.saved_s().filter(|_| options.timestamps);
-            let lines = annotator.annotate(&block, offset, now_s);
+            let lines = annotator.annotate(&block, offset, None, now_s);
             file.append(&[&lines, &block]).map_err(failed("write", temp))?;
             offset += block.len() as u64;
             block.clear();

@@ -145,6 +145,8 @@ impl Node {
         }
         let (file, own) = match dir.last_incr() {
             Some(path) => {
+                // A process that was killed may have left them unsynced, and blocks say that they are not.
+                dir.sync_earlier_incrs()?;
                 let file = self.storage().open(&path);
                 let file = file.map_err(|error| LogDirError::File { doing: "open", path, error })?;
                 let len = position.offset as u64;

@@ -69,6 +69,8 @@ pub struct LogDir {
     /// `appendfilename`: how all names begin.
     name: Vec<u8>,
     manifest: Manifest,
+    /// The manifest was written by us, so all increments were begun by us.
+    is_ours: bool,
     /// With an increment that is not to be named before its base is there.
     next: Option<Manifest>,
     /// Keeps other processes out.
@@ -95,13 +97,14 @@ impl LogDir {
             }
             Err(error) => return Err(LogDirError::File { doing: "read", path, error }),
         };
+        let is_ours = Manifest::is_sealed(&text);
         let read = Manifest::parse(&text);
         let manifest = match read.and_then(|manifest| manifest.check_beginning().map(|()| manifest)) {
             Ok(manifest) => manifest,
             Err(why) => return Err(LogDirError::Manifest { path, why }),
         };
         let lock = lock(&*storage, &dir, name)?;
-        let log = Self { storage, dir, name: name.to_vec(), manifest, next: None, _lock: lock };
+        let log = Self { storage, dir, name: name.to_vec(), manifest, is_ours, next: None, _lock: lock };
         for file in log.live_files() {
             match log.storage.len(&file) {
                 Ok(_) => {}
@@ -130,7 +133,15 @@ impl LogDir {
             storage.sync_dir(parent).map_err(failed("sync", parent))?;
         }
         let lock = lock(&*storage, &dir, name)?;
-        Ok(Self { storage, dir, name: name.to_vec(), manifest: Manifest::default(), next: None, _lock: lock })
+        Ok(Self {
+            storage,
+            dir,
+            name: name.to_vec(),
+            manifest: Manifest::default(),
+            is_ours: true,
+            next: None,
+            _lock: lock,
+        })
     }
 
     /// As [`create`](Self::create), with the one file of a log of a server before Redis 7 as its base: it is moved into
@@ -198,6 +209,11 @@ impl LogDir {
         &self.manifest
     }
 
+    /// Whether the manifest was written by us, so that all increments were begun by us.
+    pub fn is_ours(&self) -> bool {
+        self.is_ours
+    }
+
     /// Its directory.
     pub fn dir(&self) -> &Path {
         &self.dir
@@ -211,6 +227,19 @@ impl LogDir {
     /// The increment that is written to, if there is one.
     pub fn last_incr(&self) -> Option<PathBuf> {
         self.manifest.incrs.last().map(|file| self.dir.join(file_name(&file.name)))
+    }
+
+    /// Syncs all increments but the last one.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn sync_earlier_incrs(&self) -> Result<(), LogDirError> {
+        let incrs = &self.manifest.incrs;
+        for file in incrs.iter().take(incrs.len().saturating_sub(1)) {
+            let path = self.dir.join(file_name(&file.name));
+            self.storage.open(&path).and_then(|file| file.sync_data()).map_err(failed("sync", &path))?;
+        }
+        Ok(())
     }
 
     /// Makes the next increment, empty, and names it in the manifest. With its number.

@@ -8,8 +8,9 @@ use super::log_dir::{LogDir, LogDirError};
 use super::replay::{self, ReplayError};
 use crate::node::Node;
 use crate::storage::{Storage, mapped};
-use baton_engine::aof::read::{Position, Verdict, starts_with_snapshot};
+use baton_engine::aof::read::{Position, Reader, Verdict, starts_with_snapshot};
 use bytes::Bytes;
+use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -238,12 +239,11 @@ fn load_log(
         progress.total.fetch_add(file.len() as u64, Ordering::Relaxed);
         files.push((path, file));
     }
-    // An increment in which nothing stands yet may follow the one whose last write was cut short.
-    // Not the base: that is whole and synced before there is an increment.
-    let earliest = usize::from(log.manifest().base.is_some() && files.len() > 1);
-    let last = files.iter().rposition(|(_, file)| !file.is_empty()).unwrap_or_default().max(earliest);
     let mut position = Position::default();
-    for (n, (path, file)) in files.into_iter().enumerate() {
+    let mut files = VecDeque::from(files);
+    let has_base = log.manifest().base.is_some() && files.len() > 1;
+    for n in 0..files.len() {
+        let Some((path, file)) = files.pop_front() else { break };
         let name = shown(&path);
         let mut from = 0;
         // Commands may be none, a snapshot is never empty.
@@ -259,18 +259,23 @@ fn load_log(
             notes.push(told(&name, &loaded));
             from = loaded.end;
         }
-        position = Position { offset: from, ..Position::default() };
-        if from == file.len() {
-            continue;
+        let replication_offset = position.replication_offset;
+        position = Position { offset: from, replication_offset, ..Position::default() };
+        let mut verdict = Verdict::Whole;
+        if from < file.len() {
+            let reader = Reader::new(&file, from).begun_by_us(log.is_ours());
+            let replayed = replay::commands(node, &name, reader, None, progress)?;
+            notes.push(format!("{name}: {} commands replayed", replayed.commands));
+            if replayed.refused > 0 {
+                let refused = replayed.refused;
+                notes.push(format!("{name}: {refused} commands were refused when they were replayed"));
+            }
+            let replication_offset = replayed.position.replication_offset.or(replication_offset);
+            position = Position { replication_offset, ..replayed.position };
+            verdict = replayed.verdict.unwrap_or(Verdict::Whole);
         }
-        let replayed = replay::commands(node, &name, &file, from, None, progress)?;
-        notes.push(format!("{name}: {} commands replayed", replayed.commands));
-        if replayed.refused > 0 {
-            notes.push(format!("{name}: {} commands were refused when they were replayed", replayed.refused));
-        }
-        position = replayed.position;
-        let verdict = replayed.verdict.unwrap_or(Verdict::Whole);
-        match if n == last { verdict } else { verdict.of_earlier_file() } {
+        let others = files.iter().map(|(_, file)| &file[..]);
+        match verdict.in_log(n == 0 && has_base, file.len(), others) {
             Verdict::Whole => {}
             verdict @ Verdict::Damaged { .. } => return Err(OpenError::Damaged { file: name, verdict }),
             verdict @ Verdict::Torn { .. } if !options.load_truncated => {
@@ -281,7 +286,17 @@ fn load_log(
                     "!!! Warning: short read while loading the AOF file {name}!!! It is {verdict}"
                 ));
                 notes.push(format!("AOF {name} loaded anyway because aof-load-truncated is enabled"));
-                notes.push(put_aside(storage, &path, file, keep)?);
+                // The last one first: whenever this is cut off, the next start finds as much as this one.
+                while let Some((path, file)) = files.pop_back() {
+                    if !file.is_empty() {
+                        notes.push(put_aside(storage, &path, file, 0)?);
+                    }
+                    let replication_offset = position.replication_offset;
+                    position = Position { replication_offset, ..Position::default() };
+                }
+                if keep < file.len() {
+                    notes.push(put_aside(storage, &path, file, keep)?);
+                }
             }
         }
     }

@@ -76,15 +76,14 @@ struct Work<'f, 'n> {
     args: SmallVec<[&'f [u8]; 6]>,
 }
 
-/// Applies the commands of a file from byte `from` on, up to the second of `until` if that is given.
+/// Applies the commands that a reader finds in a file, up to the second of `until` if that is given.
 ///
 /// # Errors
 /// [`ReplayError`]: parts may have been applied, and the node must not serve them.
 pub fn commands(
     node: &Arc<Node>,
     name: &Arc<str>,
-    file: &[u8],
-    from: usize,
+    mut reader: Reader<'_>,
     mut until: Option<&mut Until>,
     progress: &Progress,
 ) -> Result<Replayed, ReplayError> {
@@ -110,11 +109,11 @@ pub fn commands(
         Ok(())
     };
     let (position, verdict) = on_all_cores(node.cores(), apply, |feed| {
-        let mut reader = Reader::new(file, from);
-        let (mut told, mut position) = (from, Position { offset: from, ..Position::default() });
+        let mut position = reader.position();
+        let mut told = position.offset;
         loop {
             let Some(unit) = reader.read() else {
-                progress.done.fetch_add((file.len() - told) as u64, Ordering::Relaxed);
+                progress.done.fetch_add((reader.file_len() - told) as u64, Ordering::Relaxed);
                 return Ok((reader.position(), reader.verdict().cloned()));
             };
             if until.as_mut().is_some_and(|until| !until.takes(name, &unit)) {

@@ -11,7 +11,7 @@ use super::replay;
 use crate::node::Node;
 use crate::storage::mapped;
 use baton_engine::aof::manifest::{Manifest, manifest_name};
-use baton_engine::aof::read::{Unit, Verdict, starts_with_snapshot};
+use baton_engine::aof::read::{Reader, Unit, Verdict, starts_with_snapshot};
 use baton_engine::number::parse_i64;
 use bytes::Bytes;
 use std::ffi::OsStr;
@@ -142,17 +142,17 @@ fn load(
     second: i64,
     progress: &Progress,
 ) -> Result<Vec<String>, RestoreError> {
-    let (manifest, files) = find(node, options)?;
+    let Found { manifest, files, has_base, is_ours } = find(node, options)?;
     let mut until = Until::new(second);
     let mut notes = Vec::new();
-    let last = files.len().saturating_sub(1);
     let mapped: Result<Vec<(PathBuf, Bytes)>, OpenError> =
         files.into_iter().map(|path| map(node, path, &manifest, progress)).collect();
-    for (n, (path, file)) in mapped?.into_iter().enumerate() {
-        let name = shown(&path);
+    let files = mapped?;
+    for (n, (path, file)) in files.iter().enumerate() {
+        let name = shown(path);
         let mut from = 0;
-        if n == 0 && starts_with_snapshot(&file) {
-            let loaded = super::load::snapshot(node, &name, &file, options.load(false), progress)
+        if n == 0 && starts_with_snapshot(file) {
+            let loaded = super::load::snapshot(node, &name, file, options.load(false), progress)
                 .map_err(OpenError::from)?;
             let saved = loaded.aux.iter().find(|(key, _)| key == b"ctime");
             let saved_s = saved.and_then(|(_, value)| parse_i64(value));
@@ -163,13 +163,16 @@ fn load(
             notes.push(told(&name, &loaded));
             from = loaded.end;
         }
-        if from == file.len() {
-            continue;
+        let mut verdict = Some(Verdict::Whole);
+        if from < file.len() {
+            let reader = Reader::new(file, from).begun_by_us(is_ours);
+            let replayed = replay::commands(node, &name, reader, Some(&mut until), progress);
+            let replayed = replayed.map_err(OpenError::from)?;
+            notes.push(format!("{name}: {} commands replayed", replayed.commands));
+            verdict = replayed.verdict;
         }
-        let replayed = replay::commands(node, &name, &file, from, Some(&mut until), progress);
-        let replayed = replayed.map_err(OpenError::from)?;
-        notes.push(format!("{name}: {} commands replayed", replayed.commands));
-        match replayed.verdict.map(|verdict| if n == last { verdict } else { verdict.of_earlier_file() }) {
+        let others = files[n + 1..].iter().map(|(_, file)| &file[..]);
+        match verdict.map(|verdict| verdict.in_log(n == 0 && has_base, file.len(), others)) {
             Some(Verdict::Whole) => {}
             Some(verdict @ Verdict::Damaged { .. }) => {
                 return Err(OpenError::Damaged { file: name, verdict }.into());
@@ -177,7 +180,11 @@ fn load(
             Some(verdict @ Verdict::Torn { .. }) if !options.load_truncated => {
                 return Err(OpenError::Truncated { file: name, verdict }.into());
             }
-            Some(verdict @ Verdict::Torn { .. }) => notes.push(format!("{name} is {verdict}: left as it is")),
+            Some(verdict @ Verdict::Torn { .. }) => {
+                notes.push(format!("{name} is {verdict}: left as it is"));
+                // What the others hold was written after what is missing.
+                break;
+            }
             None if until.undated.is_none() && n == 0 && until.last.is_none() => {
                 let since = until.later.unwrap_or_default();
                 return Err(RestoreError::TooEarly { asked: second, since });
@@ -190,8 +197,18 @@ fn load(
     Ok(notes)
 }
 
-/// The manifest and the files that it names, in order.
-fn find(node: &Arc<Node>, options: &OpenOptions) -> Result<(PathBuf, Vec<PathBuf>), RestoreError> {
+/// The files of a log.
+struct Found {
+    manifest: PathBuf,
+    /// Those that it names, in order.
+    files: Vec<PathBuf>,
+    /// The first of several is a base.
+    has_base: bool,
+    /// See [`LogDir::is_ours`](super::log_dir::LogDir::is_ours).
+    is_ours: bool,
+}
+
+fn find(node: &Arc<Node>, options: &OpenOptions) -> Result<Found, RestoreError> {
     let in_dir = |name: &[u8]| options.log_dir.join(OsStr::from_bytes(name));
     let path = in_dir(&manifest_name(&options.log_name));
     let text = match node.storage().read(&path) {
@@ -205,8 +222,9 @@ fn find(node: &Arc<Node>, options: &OpenOptions) -> Result<(PathBuf, Vec<PathBuf
         Ok(manifest) => manifest,
         Err(why) => return Err(OpenError::from(LogDirError::Manifest { path, why }).into()),
     };
-    let files = manifest.live().map(|file| in_dir(&file.name)).collect();
-    Ok((path, files))
+    let files: Vec<PathBuf> = manifest.live().map(|file| in_dir(&file.name)).collect();
+    let has_base = manifest.base.is_some() && files.len() > 1;
+    Ok(Found { manifest: path, files, has_base, is_ours: Manifest::is_sealed(&text) })
 }
 
 fn map(

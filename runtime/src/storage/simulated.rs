@@ -189,9 +189,10 @@ impl Inode {
     }
 
     fn sync(&mut self, rng: &mut Rng) {
+        let mut lost = BTreeSet::new();
         for change in std::mem::take(&mut self.unsynced) {
             if change.doubtful {
-                change.what.apply_in_part(&mut self.durable, rng);
+                change.what.apply_in_part(&mut self.durable, &mut lost, rng);
             } else {
                 change.what.apply(&mut self.durable);
             }
@@ -200,8 +201,10 @@ impl Inode {
 
     fn after_crash(&self, rng: &mut Rng) -> Vec<u8> {
         let mut found = self.durable.clone();
+        // A sector is written as it is at some moment: with all that went into it until then, and nothing later.
+        let mut lost = BTreeSet::new();
         for change in &self.unsynced {
-            change.what.apply_in_part(&mut found, rng);
+            change.what.apply_in_part(&mut found, &mut lost, rng);
         }
         found
     }
@@ -215,25 +218,34 @@ impl What {
         }
     }
 
-    /// As a crash leaves it: whole, not at all, or in some of its sectors.
-    fn apply_in_part(&self, contents: &mut Vec<u8>, rng: &mut Rng) {
+    /// As a crash leaves it: whole, not at all, or in some of its sectors. `lost` are those that have been left behind already.
+    fn apply_in_part(&self, contents: &mut Vec<u8>, lost: &mut BTreeSet<usize>, rng: &mut Rng) {
         let fate = rng.next_u64() % 4;
         match self {
-            _ if fate == 0 => {}
-            _ if fate == 1 => self.apply(contents),
+            Self::Truncate { .. } if fate == 1 => self.apply(contents),
             Self::Truncate { .. } => {}
             Self::Write { at, bytes } => {
                 let (mut start, end) = (*at, at + bytes.len());
-                // A beginning, or any sectors.
-                let until =
-                    if fate == 2 { start + (rng.next_u64() as usize) % (bytes.len() + 1) } else { end };
+                let until = start + (rng.next_u64() as usize) % (bytes.len() + 1);
                 while start < end {
-                    let border = ((start / SECTOR_BYTES + 1) * SECTOR_BYTES).min(end);
-                    let kept = if fate == 2 { border <= until } else { rng.next_u64().is_multiple_of(2) };
-                    if kept {
+                    let sector = start / SECTOR_BYTES;
+                    let border = ((sector + 1) * SECTOR_BYTES).min(end);
+                    // Nothing, all, a beginning, or any sectors.
+                    let kept = match fate {
+                        0 => false,
+                        1 => true,
+                        2 => border <= until,
+                        _ => rng.next_u64().is_multiple_of(2),
+                    };
+                    if !kept {
+                        lost.insert(sector);
+                    } else if !lost.contains(&sector) {
                         write_at(contents, start, &bytes[start - at..border - at]);
                     }
                     start = border;
+                }
+                if fate == 0 {
+                    return;
                 }
                 // The length is kept apart from the bytes: it may be right where they are missing.
                 if rng.next_u64().is_multiple_of(4) && contents.len() < end {

@@ -23,6 +23,8 @@ use std::{ffi::OsString, fs};
 struct Log {
     manifest: Option<(PathBuf, Manifest)>,
     files: Vec<PathBuf>,
+    /// The manifest was written by us, so all increments were begun by us.
+    is_ours: bool,
 }
 
 /// What one file holds.
@@ -60,9 +62,8 @@ pub fn report(request: &Request, now_ms: i64, out: &mut dyn Write) -> Result<boo
     let mut cut = None;
     for (index, path) in log.files.iter().enumerate() {
         let bytes = read(path)?;
-        let last = index + 1 == log.files.len();
         lines.begin_file(index, &bytes, out)?;
-        let (summary, keep, stop) = check(path, &bytes, request, now_ms, last);
+        let (summary, keep, stop) = check(&log, index, &bytes, request, now_ms)?;
         print(path, bytes.len(), &summary, out)?;
         lines.end_file(
             index,
@@ -122,6 +123,11 @@ pub fn report(request: &Request, now_ms: i64, out: &mut dyn Write) -> Result<boo
 }
 
 impl Log {
+    /// The first of several files is a base.
+    fn has_base(&self) -> bool {
+        self.files.len() > 1 && self.manifest.as_ref().is_some_and(|(_, manifest)| manifest.base.is_some())
+    }
+
     /// What the files are, by their order; none for a single file.
     fn kinds(&self) -> Vec<Kind> {
         let kinds = self.manifest.iter().flat_map(|(_, manifest)| manifest.with_kinds());
@@ -241,12 +247,13 @@ fn find(path: &Path) -> Result<Log, CheckError> {
     let bytes = read(&manifest_path)?;
     let is_manifest = manifest_path.as_os_str().as_bytes().ends_with(b".manifest") || names_files(&bytes);
     if !is_manifest {
-        return Ok(Log { manifest: None, files: vec![manifest_path] });
+        return Ok(Log { manifest: None, files: vec![manifest_path], is_ours: false });
     }
     let manifest = Manifest::parse(&bytes)
         .map_err(|error| CheckError::Manifest { path: manifest_path.display().to_string(), error })?;
     let files = manifest.live().map(|file| beside(&manifest_path, &file.name)).collect();
-    Ok(Log { manifest: Some((manifest_path, manifest)), files })
+    let is_ours = Manifest::is_sealed(&bytes);
+    Ok(Log { manifest: Some((manifest_path, manifest)), files, is_ours })
 }
 
 /// Whether these are the lines of a manifest.
@@ -280,13 +287,14 @@ fn manifest_in(dir: &Path) -> Result<PathBuf, CheckError> {
 }
 
 fn check(
-    path: &Path,
+    log: &Log,
+    index: usize,
     bytes: &[u8],
     request: &Request,
     now_ms: i64,
-    last: bool,
-) -> (Summary, usize, Option<Stop>) {
-    let mut progress = Progress::new(&path.display().to_string(), bytes.len());
+) -> Result<(Summary, usize, Option<Stop>), CheckError> {
+    let name = log.files[index].display().to_string();
+    let mut progress = Progress::new(&name, bytes.len());
     let mut summary = Summary::default();
     let (mut from, mut snapshot_second) = (0, None);
     if starts_with_snapshot(bytes) {
@@ -296,19 +304,20 @@ fn check(
         match end {
             Ok(end) => (from, summary.commands_at) = (end, end),
             Err(broken) => {
-                return (summary, broken.keep, Some(Stop::InSnapshot(format!("damaged: {}", broken.what))));
+                let stop = Stop::InSnapshot(format!("damaged: {}", broken.what));
+                return Ok((summary, broken.keep, Some(stop)));
             }
         }
     }
     if let Some((late, _)) = snapshot_second.zip(request.to_timestamp).filter(|(at, to)| at > to) {
-        return (summary, 0, Some(Stop::TooLate(late)));
+        return Ok((summary, 0, Some(Stop::TooLate(late))));
     }
-    let mut reader = Reader::new(bytes, from);
+    let mut reader = Reader::new(bytes, from).begun_by_us(log.is_ours);
     while let Some(unit) = reader.read() {
         progress.at(unit.end);
         if let Some((late, _)) = unit.timestamp.zip(request.to_timestamp).filter(|(at, to)| at > to) {
             let keep = reader.before_timestamp();
-            return (summary, keep, Some(Stop::TooLate(late)));
+            return Ok((summary, keep, Some(Stop::TooLate(late))));
         }
         summary.transactions += u64::from(unit.transaction);
         if let Some(at) = unit.timestamp {
@@ -322,12 +331,14 @@ fn check(
     }
     summary.blocks = reader.blocks();
     let verdict = reader.verdict().cloned().unwrap_or(Verdict::Whole);
-    let stop = match if last { verdict } else { verdict.of_earlier_file() } {
+    let others = log.files[index + 1..].iter().map(|path| read(path)).collect::<Result<Vec<_>, _>>()?;
+    let others = others.iter().map(|file| &file[..]);
+    let stop = match verdict.in_log(index == 0 && log.has_base(), bytes.len(), others) {
         Verdict::Whole => None,
         torn @ Verdict::Torn { .. } => Some(Stop::Torn(torn)),
         damaged @ Verdict::Damaged { .. } => Some(Stop::Damaged(damaged.to_string())),
     };
-    (summary, reader.position().offset, stop)
+    Ok((summary, reader.position().offset, stop))
 }
 
 /// How often each command occurs.

@@ -82,7 +82,7 @@ fn log(lines: &[&str]) -> Vec<u8> {
     let (mut annotator, mut out) = (Annotator::new(), Vec::new());
     for (second, line) in (100..).zip(lines) {
         let block = commands(line);
-        out.extend_from_slice(&annotator.annotate(&block, second, Some(second as i64)));
+        out.extend_from_slice(&annotator.annotate(&block, second, None, Some(second as i64)));
         out.extend(block);
     }
     out

@@ -193,7 +193,7 @@ fn commands(lines: &[&str]) -> Vec<u8> {
 fn annotated(blocks: &[Vec<u8>], annotator: &mut Annotator, mut off: u64) -> Vec<u8> {
     let mut out = Vec::new();
     for (second, block) in (1_763_652_600..).zip(blocks) {
-        out.extend_from_slice(&annotator.annotate(block, off, Some(second)));
+        out.extend_from_slice(&annotator.annotate(block, off, None, Some(second)));
         out.extend(block);
         off += block.len() as u64;
     }
