@@ -198,7 +198,14 @@ fn run(node: &Arc<Node>, lines: &[(usize, &str)]) {
         let args = words(line);
         let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
         let command = node.registry.find(args[0]).expect("a known command");
-        let who = Who { id: 1, db: *db, resp3: false, no_touch: false, identity: Arc::new(Fuzzer) };
+        let who = Who {
+            id: 1,
+            db: *db,
+            resp3: false,
+            no_touch: false,
+            remembers: false,
+            identity: Arc::new(Fuzzer),
+        };
         let mut out = Out::new(false);
         held.run(&who, command, &args, false, &mut out);
     }

@@ -45,7 +45,8 @@ fn main() {
         used_memory: |_| 0,
         storage: std::sync::Arc::new(baton::storage::RealStorage),
     });
-    let who = Who { id: 1, db: 0, resp3: false, no_touch: false, identity: Arc::new(Example) };
+    let who =
+        Who { id: 1, db: 0, resp3: false, no_touch: false, remembers: false, identity: Arc::new(Example) };
     std::thread::scope(|threads| {
         for _ in 0..4 {
             threads.spawn(|| {

@@ -449,6 +449,7 @@ fn run_group<'n, 'b>(
     let mut calls = calls.peekable();
     let mut hashes = [0; WINDOW];
     let full = if ends.is_none() { out.len() + REPLIES_MAX } else { usize::MAX };
+    state.shard.caller = who.id;
     while calls.peek().is_some() {
         let window: SmallVec<[Call<'_, '_>; WINDOW]> = calls.by_ref().take(WINDOW).collect();
         prefetch(node, &state.shard, who.db, &window, &mut hashes);
@@ -469,6 +470,9 @@ fn run_group<'n, 'b>(
                     account(node, state, who, call.command, call.args, outcome, cost);
                 }
                 None => state.book.command(call.command.id).rejected += 1,
+            }
+            if who.remembers && call.command.has(Flag::ReadOnly) {
+                state.remember(&settings, call.key(), who.id);
             }
             clock = end;
             node.publish_events(&mut state.shard, &settings);

@@ -7,6 +7,7 @@ use crate::journal::{LogFile, Reader};
 use crate::node::{CoreState, Cores, Node};
 use crate::registry::Registered;
 use crate::slowlog::Noted;
+use crate::tracking::Tracker;
 use baton_engine::command::Flag;
 use baton_engine::context::{Caller, Context};
 use baton_engine::error::CommandError;
@@ -42,6 +43,8 @@ pub struct Who {
     pub resp3: bool,
     /// CLIENT NO-TOUCH.
     pub no_touch: bool,
+    /// It keeps copies of what it reads now, and is to be told when that changes.
+    pub remembers: bool,
     /// For the slow log.
     pub identity: Arc<dyn Identity>,
 }
@@ -169,8 +172,37 @@ impl<'n> Held<'n> {
     }
 
     fn push_effects(&mut self) {
+        self.gather_changes();
         // What a command left for several cores lies with the first of them.
         self.states.iter_mut().for_each(|state| state.push_effects());
+    }
+
+    /// Tells a client from here on when keys change. Every core must be held.
+    pub fn track(&mut self, tracker: Arc<Tracker>) {
+        self.node.tracking().enter(tracker);
+        self.broadcast_if_wanted();
+    }
+
+    /// Tells a client of nothing any more. Every core must be held.
+    pub fn untrack(&mut self, id: u64) {
+        self.node.tracking().leave(id);
+        self.broadcast_if_wanted();
+    }
+
+    /// Has every core note all changes while anybody wants to know of them.
+    fn broadcast_if_wanted(&mut self) {
+        assert!(self.is_all(), "what a core does not note is missed");
+        let wanted = self.node.tracking().is_broadcasting();
+        self.states().for_each(|state| state.shard.broadcasting = wanted);
+    }
+
+    /// What was changed on several cores is told at once.
+    fn gather_changes(&mut self) {
+        let Some((first, rest)) = self.states.split_first_mut() else { return };
+        for state in rest {
+            state.count_tracked();
+            first.shard.changes.append(&mut state.shard.changes);
+        }
     }
 
     /// The state of a core, if it is held.
@@ -238,6 +270,7 @@ impl<'n> Held<'n> {
         let seed = self.states[0].shard.rng.next_u64();
         let caller = Caller { may_block, no_touch: who.no_touch, id: who.id };
         let written = out.len();
+        self.states.iter_mut().for_each(|state| state.shard.caller = who.id);
         let mut shards = Shards(&mut self.states);
         let mut keyspace = Keyspace::many(&mut shards, settings, who.db, self.now_ms);
         keyspace.set_no_touch(who.no_touch);
@@ -252,6 +285,9 @@ impl<'n> Held<'n> {
         let ns = node.clock.delta_as_nanos(start, node.clock.raw());
         let reply_bytes = out.len() - written;
         account(node, &mut self.states[0], who, command, args, outcome, Cost { ns, reply_bytes });
+        if who.remembers && command.has(Flag::ReadOnly) && !matches!(outcome, Outcome::Blocked { .. }) {
+            remember(&mut self.states, settings, who, command, args);
+        }
         for state in &mut self.states {
             node.publish_events(&mut state.shard, settings);
         }
@@ -347,6 +383,23 @@ impl Drop for Held<'_> {
         self.states.clear();
         if !self.leaves_deferred {
             self.node.settle();
+        }
+    }
+}
+
+/// Remembers that a client has read the keys of a command.
+#[cold]
+fn remember(
+    states: &mut [Holding<'_, CoreState>],
+    settings: &Settings,
+    who: &Who,
+    command: &Registered,
+    args: &[&[u8]],
+) {
+    for (at, _) in command.command.key_positions(args).unwrap_or_default() {
+        let slot = Slot::of(args[at]);
+        if let Some(state) = states.iter_mut().find(|state| state.shard.owns(slot)) {
+            state.remember(settings, args[at], who.id);
         }
     }
 }

@@ -10,6 +10,7 @@
 //! | `caught`   | commands that panic                                                       |
 //! | `slots`    | the slot map                                                              |
 //! | `pubsub`   | channels, patterns, keyspace notifications                                |
+//! | `tracking` | client-side caching: who keeps copies of keys, and is told of changes     |
 //! | `janitor`  | frees what takes long to free                                             |
 //! | `libraries` | libraries of functions, kept as they are                                   |
 //! | `registry` | every command by name                                                     |
@@ -43,6 +44,7 @@ pub mod snapshot;
 pub mod storage;
 pub mod store;
 mod sync;
+pub mod tracking;
 
 pub use node::{Node, NodeOptions};
 pub use store::{Error, Reply, Store};

@@ -16,14 +16,16 @@ use crate::slowlog::{Noted, SlowLog};
 use crate::snapshot::Snapshots;
 use crate::storage::Storage;
 use crate::sync::Queue;
+use crate::tracking::Tracking;
 use arc_swap::ArcSwap;
 use baton_engine::command::Flag;
 use baton_engine::hash::Hasher;
 use baton_engine::keyspace::evict::{Pool, evict_one};
 use baton_engine::keyspace::shard::MovingSlot;
+use baton_engine::keyspace::tracked::TrackedCounts;
 use baton_engine::keyspace::{Keyspace, Shard};
 use baton_engine::settings::Settings;
-use baton_engine::slot::Slot;
+use baton_engine::slot::{SLOTS, Slot};
 use smallvec::SmallVec;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -43,6 +45,10 @@ pub struct CoreState {
     pub pool: Pool,
     /// Where its effects go.
     journal: Arc<Journal>,
+    /// Where it says what has changed.
+    tracking: Arc<Tracking>,
+    /// What of its keys `tracking` has counted.
+    counted: TrackedCounts,
     /// The snapshot with which the node ends has been taken: what would change the data is refused.
     pub sealed: bool,
 }
@@ -52,6 +58,49 @@ impl CoreState {
     #[inline]
     pub(crate) fn push_effects(&mut self) {
         self.journal.push(&mut self.shard.effects);
+        if !self.shard.changes.is_empty() {
+            self.tell_changes();
+        }
+    }
+
+    /// Tells those who keep copies what its commands have changed.
+    #[cold]
+    fn tell_changes(&mut self) {
+        self.count_tracked();
+        self.tracking.tell(&std::mem::take(&mut self.shard.changes));
+    }
+
+    /// Has it counted how much its shard remembers.
+    pub(crate) fn count_tracked(&mut self) {
+        let now = self.shard.tracked();
+        if now != self.counted {
+            self.tracking.count(self.counted, now);
+            self.counted = now;
+        }
+    }
+
+    /// Remembers that a client has read a key: it is told of the next change. When too much is remembered something else,
+    /// whichever it is, is forgotten.
+    #[cold]
+    pub(crate) fn remember(&mut self, settings: &Settings, key: &[u8], reader: u64) {
+        Keyspace::one(&mut self.shard, settings, 0, 0).remember(key, reader);
+        self.count_tracked();
+        self.forget_some(2);
+    }
+
+    /// Forgets some of what is remembered, while that is too much; true when it still is, and more could be forgotten here.
+    pub(crate) fn forget_some(&mut self, count: usize) -> bool {
+        for _ in 0..count {
+            if !self.tracking.is_full() {
+                return false;
+            }
+            let start = self.shard.rng.next_u64() as usize % SLOTS;
+            if !Slot::new(start).is_some_and(|slot| self.shard.forget_one(slot)) {
+                return false;
+            }
+            self.count_tracked();
+        }
+        self.tracking.is_full()
     }
 }
 
@@ -59,6 +108,7 @@ impl Guarded for CoreState {
     #[inline]
     fn before_letting_go(&mut self) {
         self.push_effects();
+        self.shard.caller = 0;
     }
 }
 
@@ -94,6 +144,8 @@ pub struct Node {
     pub pubsub: PubSub,
     /// The one log of all effects.
     journal: Arc<Journal>,
+    /// Who keeps copies of keys.
+    tracking: Arc<Tracking>,
     /// Libraries of functions, as they were in the files that were loaded.
     pub libraries: Libraries,
     /// Frees what takes long to free.
@@ -136,18 +188,21 @@ impl Node {
         let cores = options.cores.max(1);
         let slots = SlotMap::even(cores);
         let journal = Arc::new(Journal::new(cores));
+        let tracking = Arc::new(Tracking::default());
         let core = |core: usize| {
             let mut shard =
                 Shard::new(options.settings.databases, hasher.clone(), options.seed ^ core as u64);
             for slot in Slot::all().filter(|slot| slots.owner(*slot) == core) {
                 shard.put_slot(slot, MovingSlot::default());
             }
-            let journal = journal.clone();
+            let (journal, tracking) = (journal.clone(), tracking.clone());
             Baton::new(CoreState {
                 shard,
                 book: Book::default(),
                 pool: Pool::default(),
                 journal,
+                tracking,
+                counted: TrackedCounts::default(),
                 sealed: false,
             })
         };
@@ -155,6 +210,7 @@ impl Node {
         Arc::new(Self {
             batons: (0..cores).map(core).collect(),
             journal,
+            tracking,
             deferred: Queue::new(),
             slots,
             registry: options.registry,
@@ -206,6 +262,19 @@ impl Node {
     #[inline]
     pub fn journal(&self) -> &Journal {
         &self.journal
+    }
+
+    /// Who keeps copies of keys.
+    pub fn tracking(&self) -> &Tracking {
+        &self.tracking
+    }
+
+    /// Forgets who has read what on a core, while too much is remembered; true when there is more to forget. If its baton is
+    /// taken it is left alone.
+    pub fn forget_step(&self, core: usize) -> bool {
+        const STEP: usize = 1_000;
+        self.tracking.is_full()
+            && self.baton(core).try_take().is_some_and(|mut state| state.forget_some(STEP))
     }
 
     /// The hash of all tables.

@@ -3,7 +3,9 @@
 use crate::config::{OutputBufferLimit, Settings};
 use baton::held::Identity;
 use baton::pubsub::{Message, Subscriber};
+use baton::tracking::{Invalidation, Listener, Tracker};
 use baton_engine::keyspace::waiting::WatchFlag;
+use baton_engine::reply::Out;
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
@@ -186,6 +188,8 @@ pub struct Client {
     pub over_soft_since: AtomicI64,
     /// `client-output-buffer-limit pubsub`: hard limit in bytes, 0 for none. Enforced by whoever delivers.
     pub push_limit: AtomicUsize,
+    /// How it is told of changes of what it has read, if it is.
+    tracker: Mutex<Option<Arc<Tracker>>>,
 }
 
 impl Client {
@@ -227,6 +231,7 @@ impl Client {
             commands: AtomicU64::new(0),
             over_soft_since: AtomicI64::new(0),
             push_limit: AtomicUsize::new(0),
+            tracker: Mutex::default(),
         }
     }
 
@@ -243,6 +248,30 @@ impl Client {
             0 => End::No,
             1 => End::Now,
             _ => End::AfterReply,
+        }
+    }
+
+    /// How it is told of changes of what it has read, if it is.
+    pub fn tracker(&self) -> Option<Arc<Tracker>> {
+        self.tracker.lock().clone()
+    }
+
+    /// Is told of changes in this way from now on, or not at all.
+    pub fn set_tracker(&self, tracker: Option<Arc<Tracker>>) {
+        *self.tracker.lock() = tracker;
+    }
+
+    /// Who is told of changes in its place: 0 for nobody, -1 when it is not told of any.
+    pub fn redirect(&self) -> i64 {
+        self.tracker.lock().as_ref().map_or(-1, |tracker| tracker.redirect() as i64)
+    }
+
+    /// Leaves bytes that it did not ask for; ends it when too many of them wait.
+    fn deliver_bytes(&self, bytes: Bytes) {
+        let limit = self.push_limit.load(Ordering::Relaxed);
+        self.mailbox.put(Post::Bytes(bytes));
+        if limit > 0 && self.mailbox.bytes() + self.output_bytes.load(Ordering::Relaxed) > limit {
+            self.end(End::Now);
         }
     }
 
@@ -333,12 +362,36 @@ impl Subscriber for Client {
     }
 
     fn deliver(&self, message: &Message<'_>) {
-        let encoded = message.encoded(self.resp.load(Ordering::Relaxed) == 3);
-        let limit = self.push_limit.load(Ordering::Relaxed);
-        self.mailbox.put(Post::Bytes(encoded));
-        if limit > 0 && self.mailbox.bytes() + self.output_bytes.load(Ordering::Relaxed) > limit {
-            self.end(End::Now);
+        self.deliver_bytes(message.encoded(self.resp.load(Ordering::Relaxed) == 3));
+    }
+}
+
+impl Listener for Client {
+    fn id(&self) -> u64 {
+        self.id
+    }
+
+    fn invalidate(&self, what: &Invalidation<'_>, redirected: bool) {
+        if self.resp.load(Ordering::Relaxed) == 3 {
+            self.deliver_bytes(what.push());
+        } else if redirected && self.subscriptions() > 0 {
+            self.deliver_bytes(what.message());
         }
+        // RESP2 has no word for what nobody asked for.
+    }
+
+    fn redirect_broken(&self, to: u64) {
+        if self.resp.load(Ordering::Relaxed) == 3 {
+            let mut out = Out::new(true);
+            out.push(2);
+            out.bulk(b"tracking-redir-broken");
+            out.integer(to as i64);
+            self.deliver_bytes(Bytes::from(out.into_bytes()));
+        }
+    }
+
+    fn is_gone(&self) -> bool {
+        self.ending() == End::Now
     }
 }
 

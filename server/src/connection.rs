@@ -20,6 +20,7 @@ use crate::session::{After, Session, Step, SyncWait};
 use baton::batch::Call;
 use baton::held::Identity;
 use baton::journal::{self, Verdict};
+use baton_engine::command::Flag;
 use baton_engine::error::CommandError;
 use baton_engine::reply::{Out, Reply};
 use futures_util::FutureExt;
@@ -400,7 +401,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     let request = &args[at..at + count];
                     at += count;
                     match self.session.step(server, plain, request) {
-                        Step::Batch(call) => batch.push(call),
+                        Step::Batch(call) => {
+                            batch.push(call);
+                            // What it changed of what this client has read is told right behind its reply.
+                            if self.session.tracking.is_on() && call.command.has(Flag::Write) {
+                                full =
+                                    !run_batch(&mut self.session, &mut batch, &mut done, &mut pushes).await;
+                                self.session.write_messages();
+                                if full {
+                                    break;
+                                }
+                            }
+                        }
                         Step::Alone(command) => {
                             full = !run_batch(&mut self.session, &mut batch, &mut done, &mut pushes).await;
                             if full {
@@ -641,15 +653,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     fn answer_in_mailbox(&mut self) -> Option<Vec<u8>> {
-        let mut answer = None;
         for post in self.session.client.clone().mailbox.arrived() {
             match post {
-                Post::Answer(bytes) => answer = Some(bytes),
+                // What came after it stays behind it.
+                Post::Answer(bytes) => return Some(bytes),
                 Post::Bytes(bytes) => self.session.out.bytes_mut().extend_from_slice(&bytes),
                 Post::Wake | Post::Unblock { .. } => {}
             }
         }
-        answer
+        None
     }
 
     /// Writes the reply of a command that has waited.

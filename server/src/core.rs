@@ -308,6 +308,9 @@ fn leave(mut session: Session) {
     session.unsubscribe_all();
     let server = session.server.clone();
     session.leave_monitors();
+    // From here on it is gone, for those too who were to be told in its place.
+    session.client.end(End::Now);
+    session.stop_tracking(None);
     server.clients.write().remove(&session.client.id);
     server.cores[session.client.core].connections.fetch_sub(1, Ordering::Relaxed);
 }
@@ -368,6 +371,9 @@ async fn chores(server: Arc<Server>, core: usize, flusher: Rc<Flusher>) {
         close_slow_readers(&server, core);
         // Half of the time is for clients.
         while server.node.evict_step(core) && start.elapsed().as_millis() < u128::from(500 / hz) {
+            tokio::task::yield_now().await;
+        }
+        while server.node.forget_step(core) && start.elapsed().as_millis() < u128::from(500 / hz) {
             tokio::task::yield_now().await;
         }
         // What expired and was evicted; and whatever somebody left who writes no log.

@@ -9,6 +9,7 @@ use baton::batch::Call;
 use baton::held::{Blocked, Held, Who};
 use baton::registry::Registered;
 use baton::slowlog::Noted;
+use baton::tracking::{self, Mode, Tracker};
 use baton_engine::command::Flag;
 use baton_engine::error::{CommandError, printable};
 use baton_engine::execute::{Outcome, arity_error};
@@ -80,6 +81,8 @@ pub struct Session {
     pub transaction: Option<Box<Transaction>>,
     pub watching: Option<Box<Watching>>,
     pub subscriptions: Option<Box<Subscriptions>>,
+    /// Whether it keeps copies of what it reads.
+    pub tracking: Mode,
     /// Offset in the log up to which this client's commands have left something.
     pub journaled: u64,
 }
@@ -154,7 +157,14 @@ impl Session {
     /// The conversation of a client that has just connected.
     pub fn new(server: Arc<Server>, client: Arc<Client>) -> Self {
         let authenticated = server.settings().requirepass.is_empty();
-        let who = Who { id: client.id, db: 0, resp3: false, no_touch: false, identity: client.clone() };
+        let who = Who {
+            id: client.id,
+            db: 0,
+            resp3: false,
+            no_touch: false,
+            remembers: false,
+            identity: client.clone(),
+        };
         Self {
             server,
             client,
@@ -165,6 +175,7 @@ impl Session {
             transaction: None,
             watching: None,
             subscriptions: None,
+            tracking: Mode::Off,
             journaled: 0,
         }
     }
@@ -175,6 +186,7 @@ impl Session {
         self.authenticated
             && self.transaction.is_none()
             && self.reply_mode == ReplyMode::On
+            && !self.tracking.is_marked()
             && (self.subscriptions.is_none() || self.who.resp3)
             && self.server.monitors.load(Ordering::Relaxed) == 0
             && !self.server.is_paused.load(Ordering::Relaxed)
@@ -202,7 +214,13 @@ impl Session {
         }
         let after = match command {
             Ok(command) => match self.admit(command, args) {
-                Ok(()) => self.dispatch(command, args),
+                Ok(()) => {
+                    let after = self.dispatch(command, args);
+                    if self.tracking.is_marked() && !matches!(after, After::Paused) {
+                        self.end_mark(command);
+                    }
+                    after
+                }
                 Err(error) => {
                     self.server.cores[self.client.core].book.lock().command(command.shown_as).rejected += 1;
                     self.reject(command, error);
@@ -220,7 +238,7 @@ impl Session {
             if !matches!(after, After::Paused | After::Wait { .. }) {
                 self.end_skip();
             }
-        } else if self.subscriptions.is_some() && matches!(after, After::Go) {
+        } else if (self.subscriptions.is_some() || self.tracking.is_on()) && matches!(after, After::Go) {
             // Messages that the command caused come right after its reply.
             self.write_messages();
         }
@@ -589,6 +607,39 @@ impl Session {
         }
     }
 
+    /// Goes over to another state of tracking.
+    pub fn set_tracking(&mut self, mode: Mode) {
+        self.tracking = mode;
+        self.who.remembers = mode.remembers();
+    }
+
+    /// CLIENT TRACKING ON
+    pub fn start_tracking(&mut self, mode: Mode, tracker: Arc<Tracker>, held: Option<&mut Held<'_>>) {
+        self.set_tracking(mode);
+        self.client.set_tracker(Some(tracker.clone()));
+        self.with_all(held, |held| held.track(tracker));
+    }
+
+    /// CLIENT TRACKING OFF
+    pub fn stop_tracking(&mut self, held: Option<&mut Held<'_>>) {
+        if !self.tracking.is_on() {
+            return;
+        }
+        self.set_tracking(Mode::Off);
+        self.client.set_tracker(None);
+        self.with_all(held, |held| held.untrack(self.client.id));
+    }
+
+    /// A mark is good for one command, or for one transaction.
+    fn end_mark(&mut self, command: &Registered) {
+        if self.transaction.is_none()
+            && !command.name.starts_with("client")
+            && let Ok(mode) = self.tracking.on(tracking::Event::CommandOver)
+        {
+            self.set_tracking(mode);
+        }
+    }
+
     /// Ends all subscriptions without a word.
     pub fn unsubscribe_all(&mut self) {
         use baton::pubsub::Kind;
@@ -637,6 +688,7 @@ impl Session {
         self.forget_transaction();
         self.unsubscribe_all();
         self.leave_monitors();
+        self.stop_tracking(None);
         self.select(0);
         self.set_resp3(false);
         self.authenticated = self.server.settings().requirepass.is_empty();

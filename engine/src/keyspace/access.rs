@@ -4,7 +4,7 @@ use super::entry::Entry;
 use super::notify::{Class, Event};
 use super::shard::{ReadyKey, Shard, Volatile};
 use super::value::{KeyType, StrRef, Value, ValueMut, ValueRef};
-use super::waiting::{Waiter, Waiting, WatchFlag};
+use super::waiting::{self, Waiter, WatchFlag, drop_if_nobody};
 use crate::error::CommandError;
 use crate::number::{I64_TEXT_MAX, parse_i64};
 use crate::settings::Settings;
@@ -580,21 +580,32 @@ impl<'a> Keyspace<'a> {
         self.signal(key);
     }
 
-    /// Voids the transactions that watch a key, and wakes whoever waits for it.
+    /// Voids the transactions that watch a key, wakes whoever waits for it, and leaves word for those who keep a copy.
     #[inline]
     pub fn signal(&mut self, key: &[u8]) {
-        let (slot, db) = (self.slot(key), self.db);
+        let slot = self.slot(key);
+        let shard = self.shard(slot);
+        if shard.broadcasting || shard.slot(slot).is_some_and(|data| data.waiting.is_some()) {
+            self.signal_waiting(slot, key);
+        }
+    }
+
+    #[cold]
+    fn signal_waiting(&mut self, slot: Slot, key: &[u8]) {
+        let db = self.db;
         let shard = self.shard_mut(slot);
-        let Some(waiting) = shard.existing_slot_mut(slot).and_then(|data| data.waiting.as_mut()) else {
-            return;
-        };
-        let name = (db, Box::from(key));
-        for flag in waiting.watched.get(&name).into_iter().flatten() {
-            flag.touch();
+        if let Some(waiting) = shard.slot(slot).and_then(|data| data.waiting.as_ref())
+            && !(waiting.watched.is_empty() && waiting.blocked.is_empty())
+        {
+            let name = (db, Box::from(key));
+            for flag in waiting.watched.get(&name).into_iter().flatten() {
+                flag.touch();
+            }
+            if waiting.blocked.contains_key(&name) {
+                shard.ready.push(ReadyKey { slot, key: name });
+            }
         }
-        if waiting.blocked.contains_key(&name) {
-            shard.ready.push(ReadyKey { slot, key: name });
-        }
+        shard.note_change(slot, key);
     }
 
     /// Raises a keyspace event, if anybody asked for its class.
@@ -656,7 +667,11 @@ impl<'a> Keyspace<'a> {
     /// Watches a key for a client.
     pub fn watch(&mut self, key: &[u8], flag: &Arc<WatchFlag>) {
         let (slot, db) = (self.slot(key), self.db);
-        waiting(self.shard_mut(slot), slot).watched.entry((db, key.into())).or_default().push(flag.clone());
+        waiting::of_slot(self.shard_mut(slot), slot)
+            .watched
+            .entry((db, key.into()))
+            .or_default()
+            .push(flag.clone());
     }
 
     /// Ends a client's watch of a key.
@@ -679,7 +694,8 @@ impl<'a> Keyspace<'a> {
         let db = self.db;
         for key in &waiter.keys {
             let slot = self.slot(key);
-            let line = waiting(self.shard_mut(slot), slot).blocked.entry((db, key.clone())).or_default();
+            let line =
+                waiting::of_slot(self.shard_mut(slot), slot).blocked.entry((db, key.clone())).or_default();
             if !line.iter().any(|other| Arc::ptr_eq(other, waiter)) {
                 line.push_back(waiter.clone());
             }
@@ -938,15 +954,4 @@ pub(super) fn due_of(entry: &Entry) -> i64 {
         _ => None,
     };
     entry.expiry().into_iter().chain(fields).min().unwrap_or(i64::MAX)
-}
-
-fn waiting(shard: &mut Shard, slot: Slot) -> &mut Waiting {
-    let hasher = shard.hasher().clone();
-    shard.slot_mut(slot).waiting.get_or_insert_with(|| Box::new(Waiting::new(&hasher)))
-}
-
-fn drop_if_nobody(data: &mut super::shard::SlotData) {
-    if data.waiting.as_ref().is_some_and(|waiting| waiting.is_empty()) {
-        data.waiting = None;
-    }
 }

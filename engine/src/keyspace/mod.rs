@@ -14,6 +14,7 @@
 //! | `stored`   | slots that are still in the snapshot file, built when they are asked for  |
 //! | `notify`   | keyspace notifications                                                    |
 //! | `waiting`  | blocked and watching clients                                              |
+//! | `tracked`  | keys that somebody keeps copies of, and what has changed                   |
 //!
 //! Invariants: a key is only ever in the table of its slot, in a shard that owns that slot; a key that has
 //! expired is never visible, though it may still be there; an empty collection is never left behind.
@@ -27,6 +28,7 @@ pub mod save;
 pub mod scan;
 pub mod shard;
 pub mod stored;
+pub mod tracked;
 pub mod value;
 pub mod waiting;
 mod whole;

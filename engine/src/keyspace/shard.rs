@@ -4,6 +4,7 @@ use super::entry::Entry;
 use super::notify::Event;
 use super::save::{Save, SlotSave};
 use super::stored::{Stored, StoredSection};
+use super::tracked::{Change, TrackedCounts};
 use super::waiting::{DbKey, Waiting};
 use crate::effects::Effects;
 use crate::hash::Hasher;
@@ -149,6 +150,14 @@ pub struct Shard {
     pub effects: Effects,
     /// What was removed but is costly to free: whoever holds the shard takes it and frees it elsewhere.
     pub garbage: Vec<Garbage>,
+    /// Who gives the commands that run now, by number; 0 for nobody.
+    pub caller: u64,
+    /// Somebody wants to know of every change, whoever has read what.
+    pub broadcasting: bool,
+    /// What those who keep copies are to be told, in order: whoever holds the shard takes it.
+    pub changes: Vec<Change>,
+    /// How many keys have readers that are to be told.
+    pub(super) tracked: TrackedCounts,
     /// Where the active expiry goes on.
     pub(super) expire_walk: Walk,
     /// Nothing is due before this time: an idle shard is not walked through at all.
@@ -229,6 +238,10 @@ impl Shard {
             ready: Vec::new(),
             effects: Effects::default(),
             garbage: Vec::new(),
+            caller: 0,
+            broadcasting: false,
+            changes: Vec::new(),
+            tracked: TrackedCounts::default(),
             expire_walk: Walk::default(),
             quiet_until_ms: 0,
             save: None,
@@ -247,6 +260,12 @@ impl Shard {
     #[inline]
     pub fn owns(&self, slot: Slot) -> bool {
         self.owned[slot.index()]
+    }
+
+    /// How many keys have readers that are to be told of a change, and how many readers that are.
+    #[inline]
+    pub fn tracked(&self) -> TrackedCounts {
+        self.tracked
     }
 
     /// The slots it owns.
@@ -332,6 +351,7 @@ impl Shard {
         let data = self.slots[slot.index()].take();
         if let Some(data) = &data {
             self.count(data, |count, n| *count -= n);
+            self.tracked.subtract(TrackedCounts::of(data));
         }
         MovingSlot { data, save, stored }
     }
@@ -343,6 +363,7 @@ impl Shard {
         self.quiet_until_ms = 0;
         if let Some(data) = &moving.data {
             self.count(data, |count, n| *count += n);
+            self.tracked.add(TrackedCounts::of(data));
         }
         self.slots[slot.index()] = moving.data;
         self.put_slot_save(slot, moving.save);

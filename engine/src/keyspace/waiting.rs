@@ -1,9 +1,13 @@
-//! Who waits for a key: blocked clients (BLPOP and kin) and watched keys (WATCH). Both travel with their slot.
+//! Who waits for a key: blocked clients (BLPOP and kin), watched keys (WATCH) and readers that keep copies (client-side
+//! caching). All travel with their slot.
 
 use crate::command::ShardFn;
 use crate::hash::Hasher;
+use crate::keyspace::shard::{Shard, SlotData};
+use crate::keyspace::tracked::Tracked;
 use crate::keyspace::value::KeyType;
 use crate::reply::Reply;
+use crate::slot::Slot;
 use hashbrown::HashMap;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -141,16 +145,35 @@ pub struct Waiting {
     pub blocked: HashMap<DbKey, VecDeque<Arc<Waiter>>, Hasher>,
     /// Watches per key.
     pub watched: HashMap<DbKey, Vec<Arc<WatchFlag>>, Hasher>,
+    /// Keys with readers that are to be told of a change.
+    pub tracked: Tracked,
 }
 
 impl Waiting {
     /// Nobody waits yet. `hasher` keys the maps: the keys are the clients' choice.
     pub fn new(hasher: &Hasher) -> Self {
-        Self { blocked: HashMap::with_hasher(hasher.clone()), watched: HashMap::with_hasher(hasher.clone()) }
+        Self {
+            blocked: HashMap::with_hasher(hasher.clone()),
+            watched: HashMap::with_hasher(hasher.clone()),
+            tracked: Tracked::new(hasher),
+        }
     }
 
     /// Whether nobody waits.
     pub fn is_empty(&self) -> bool {
-        self.blocked.is_empty() && self.watched.is_empty()
+        self.blocked.is_empty() && self.watched.is_empty() && self.tracked.is_empty()
+    }
+}
+
+/// Those who wait for keys of a slot, made when there are none.
+pub(super) fn of_slot(shard: &mut Shard, slot: Slot) -> &mut Waiting {
+    let hasher = shard.hasher().clone();
+    shard.slot_mut(slot).waiting.get_or_insert_with(|| Box::new(Waiting::new(&hasher)))
+}
+
+/// Takes the place of those who wait away when nobody does any more.
+pub(super) fn drop_if_nobody(data: &mut SlotData) {
+    if data.waiting.as_ref().is_some_and(|waiting| waiting.is_empty()) {
+        data.waiting = None;
     }
 }

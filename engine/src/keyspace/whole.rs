@@ -73,6 +73,7 @@ impl Keyspace<'_> {
     /// Returns how many keys there were.
     pub fn flush(&mut self, dbs: Range<usize>, lazy: bool) -> usize {
         self.void_watches(|keyspace, at, key| dbs.contains(&at) && keyspace.exists_in(at, key));
+        self.all_changed();
         let mut removed = 0;
         self.for_each_shard(|shard| {
             for db in dbs.clone() {
@@ -93,6 +94,7 @@ impl Keyspace<'_> {
             (at == a || at == b) && (keyspace.exists_in(a, key) || keyspace.exists_in(b, key))
         });
         self.for_each_shard(|shard| shard.swap_dbs(a, b));
+        self.all_changed();
         self.wake_waiting(a);
         self.wake_waiting(b);
     }

@@ -233,7 +233,7 @@ fn run_wide(
     db: usize,
     args: &[&[u8]],
 ) -> Result<Outcome, CommandError> {
-    let who = Who { id: 0, db, resp3: false, no_touch: false, identity: Arc::new(Replay) };
+    let who = Who { id: 0, db, resp3: false, no_touch: false, remembers: false, identity: Arc::new(Replay) };
     let mut held = node.hold(|node| node.cores_of(command, args));
     // Memory is not looked at inside of a transaction.
     held.begin_transaction();

@@ -277,7 +277,14 @@ impl Builder {
     }
 
     pub(super) fn store(&self, node: Arc<Node>, disk: Option<Disk>, background: Option<Background>) -> Store {
-        let who = Who { id: 1, db: 0, resp3: true, no_touch: false, identity: Arc::new(InProcess) };
+        let who = Who {
+            id: 1,
+            db: 0,
+            resp3: true,
+            no_touch: false,
+            remembers: false,
+            identity: Arc::new(InProcess),
+        };
         let read_only = self.read_only && disk.is_some();
         let (listeners, bell) = (Mutex::default(), Arc::<Bell>::default());
         let waker = bell.clone().into();

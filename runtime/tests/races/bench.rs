@@ -121,7 +121,8 @@ impl Bench {
     fn client_of(node: Arc<Node>) -> Self {
         let caller = Arc::new(Caller::default());
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed) as u64;
-        let who = Who { id, db: 0, resp3: false, no_touch: false, identity: caller.clone() };
+        let who =
+            Who { id, db: 0, resp3: false, no_touch: false, remembers: false, identity: caller.clone() };
         Self { node, who, caller }
     }
 

@@ -86,7 +86,7 @@ pub fn run_in(held: &mut Held<'_>, db: usize, line: &str) -> String {
     let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
     let node = held.node().clone();
     let command = node.registry.find(args[0]).expect("a known command");
-    let who = Who { id: 1, db, resp3: false, no_touch: false, identity: Arc::new(Tester) };
+    let who = Who { id: 1, db, resp3: false, no_touch: false, remembers: false, identity: Arc::new(Tester) };
     let mut out = Out::new(false);
     held.run(&who, command, &args, false, &mut out);
     readable(&out.into_bytes())

@@ -28,6 +28,14 @@ pub const COMMANDS: &[Command] = &[Command {
     summary: "Container of commands about client connections.",
     subcommands: &[
         Command {
+            name: "CACHING",
+            arity: Arity::Exactly(3),
+            flags: &[AllowBusy, NoScript, Loading, Stale, Sentinel],
+            since: "6.0.0",
+            summary: "Whether this connection keeps copies of what the next command reads.",
+            ..SUB
+        },
+        Command {
             name: "CAPA",
             arity: Arity::AtLeast(3),
             flags: &[AllowBusy, NoScript, Loading, Stale],
@@ -146,6 +154,15 @@ pub const COMMANDS: &[Command] = &[Command {
             ..SUB
         },
         Command {
+            name: "TRACKING",
+            arity: Arity::AtLeast(3),
+            flags: &[NoScript, Loading, Stale, Sentinel],
+            since: "6.0.0",
+            complexity: "O(1), or O(n) for n prefixes",
+            summary: "Whether this connection keeps copies of what it reads, and is told when that changes.",
+            ..SUB
+        },
+        Command {
             name: "TRACKINGINFO",
             arity: Arity::Exactly(2),
             flags: &[NoScript, Loading, Stale, Sentinel],
@@ -177,7 +194,6 @@ pub const COMMANDS: &[Command] = &[Command {
 pub const HANDLERS: &[(&str, Handler)] = &[
     ("client|capa", capa),
     ("client|getname", getname),
-    ("client|getredir", getredir),
     ("client|help", help),
     ("client|id", id),
     ("client|info", info),
@@ -189,7 +205,6 @@ pub const HANDLERS: &[(&str, Handler)] = &[
     ("client|reply", reply),
     ("client|setinfo", setinfo),
     ("client|setname", setname),
-    ("client|trackinginfo", trackinginfo),
     ("client|unblock", unblock),
     ("client|unpause", unpause),
 ];
@@ -240,24 +255,6 @@ fn setinfo(session: &mut Session, args: &[&[u8]], _: Option<&mut Held<'_>>) -> R
     let mut names = session.client.names.lock();
     *(if is_library { &mut names.library } else { &mut names.library_version }) = value.to_vec();
     OK
-}
-
-/// Clients are not told yet of changes to keys that they have read.
-fn getredir(_: &mut Session, _: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<Flow, CommandError> {
-    Ok(Flow::Reply(Reply::Integer(-1)))
-}
-
-fn trackinginfo(session: &mut Session, _: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<Flow, CommandError> {
-    let out = &mut session.out;
-    out.map(3);
-    out.bulk(b"flags");
-    out.set(1);
-    out.bulk(b"off");
-    out.bulk(b"redirect");
-    out.integer(-1);
-    out.bulk(b"prefixes");
-    out.array(0);
-    WRITTEN
 }
 
 fn id(session: &mut Session, _: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<Flow, CommandError> {
@@ -578,12 +575,16 @@ fn info(session: &mut Session, args: &[&[u8]], _: Option<&mut Held<'_>>) -> Resu
 
 /// The letters that stand for the state of a client.
 fn flags(client: &Client) -> String {
+    let tracker = client.tracker();
     let letters = [
         ('O', client.is_monitor.load(Relaxed)),
         ('P', client.subscriptions() > 0),
         ('x', client.queued.load(Relaxed) >= 0),
         ('b', client.is_blocked.load(Relaxed)),
         ('d', client.watch_flag.lock().as_ref().is_some_and(|flag| flag.is_touched())),
+        ('t', tracker.is_some()),
+        ('R', tracker.as_ref().is_some_and(|tracker| tracker.is_broken())),
+        ('B', tracker.as_ref().is_some_and(|tracker| tracker.broadcasts())),
         ('c', client.ending() == End::AfterReply),
         ('A', client.ending() == End::Now),
         ('U', client.is_unix()),
@@ -618,7 +619,7 @@ fn describe(session: &Session, client: &Client, args: &[&[u8]], out: &mut Vec<u8
         out,
         "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} multi={} watch={} \
          qbuf={query} qbuf-free={free} argv-mem={argv} multi-mem={queued} rbs={room} rbp={peak} obl={replies} oll={posts} \
-         omem={unread} tot-mem={total} events={} cmd={command} user={} redir=-1 resp={} lib-name={} lib-ver={} tot-net-in={} \
+         omem={unread} tot-mem={total} events={} cmd={command} user={} redir={} resp={} lib-name={} lib-ver={} tot-net-in={} \
          tot-net-out={} tot-cmds={}",
         client.id,
         client.address(),
@@ -636,6 +637,7 @@ fn describe(session: &Session, client: &Client, args: &[&[u8]], out: &mut Vec<u8
         client.watching.load(Relaxed),
         if unread > 0 { "rw" } else { "r" },
         String::from_utf8_lossy(&names.user),
+        client.redirect(),
         client.resp.load(Relaxed),
         String::from_utf8_lossy(&names.library),
         String::from_utf8_lossy(&names.library_version),
@@ -649,6 +651,8 @@ fn help(session: &mut Session, _: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<
     session.out.help(
         "CLIENT",
         &[
+            "CACHING (YES|NO)",
+            "    Keep copies of what the next command reads, or do not, in OPTIN and OPTOUT mode.",
             "CAPA <capability> [<capability> ...]",
             "    Tell what this client is capable of: REDIRECT.",
             "GETNAME",
@@ -684,6 +688,8 @@ fn help(session: &mut Session, _: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<
             "    Tell which library this client uses.",
             "SETNAME <name>",
             "    Name this connection.",
+            "TRACKING (ON|OFF) [REDIRECT <number>] [BCAST] [PREFIX <prefix> [...]] [OPTIN] [OPTOUT] [NOLOOP]",
+            "    Tell this connection, or another in its place, when keys change that it has read.",
             "TRACKINGINFO",
             "    How this connection is told of changes to keys that it has read.",
             "UNBLOCK <number> [TIMEOUT|ERROR]",

@@ -175,6 +175,12 @@ fn follow(server: &Arc<Server>, changed: &[&'static Setting]) {
     if changed.iter().copied().any(|setting| is_log(&setting)) {
         logging::configure(&settings);
     }
+    if changed.iter().any(|setting| setting.name == "tracking-table-max-keys") {
+        // What one step does not do is left to the chores.
+        for core in 0..server.cores.len() {
+            server.node.forget_step(core);
+        }
+    }
     if changed.iter().any(|setting| setting.name == "appendonly") {
         persistence::turn_log(server);
     }

@@ -31,6 +31,7 @@ mod replication;
 mod slowlog;
 #[cfg(test)]
 mod table_tests;
+mod tracking;
 mod transactions;
 
 pub use monitor::presentable;
@@ -93,6 +94,7 @@ const FAMILIES: &[Family] = &[
     Family { commands: pubsub::COMMANDS, handlers: pubsub::HANDLERS },
     Family { commands: replication::COMMANDS, handlers: replication::HANDLERS },
     Family { commands: slowlog::COMMANDS, handlers: slowlog::HANDLERS },
+    Family { commands: &[], handlers: tracking::HANDLERS },
     Family { commands: transactions::COMMANDS, handlers: transactions::HANDLERS },
 ];
 
@@ -170,6 +172,7 @@ pub fn apply_settings(server: &Server) {
     node.large_requests.configure(requests, settings.commandlog_large_request_max_len);
     node.large_replies.configure(replies, settings.commandlog_large_reply_max_len);
     node.latency.configure(settings.latency_monitor_threshold.max(0) as u64);
+    node.tracking().configure(settings.tracking_table_max_keys);
     node.watch_changed();
     let client_bytes_max = settings.maxmemory_clients.bytes(settings.maxmemory);
     server.client_bytes_max.store(client_bytes_max, Ordering::Relaxed);

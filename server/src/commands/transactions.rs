@@ -174,7 +174,9 @@ fn cores_needed(server: &Server, transaction: &Transaction, watching: Option<&Wa
     let mut cores = node.owners(watched.iter().map(|watched| &*watched.key));
     for (id, args) in &transaction.queue {
         let command = node.registry.get(*id);
-        let has_no_data = matches!(command.command.group, Group::Connection | Group::PubSub);
+        // CLIENT TRACKING has every core note what changes.
+        let has_no_data = matches!(command.command.group, Group::Connection | Group::PubSub)
+            && command.name != "client|tracking";
         if command.run.is_some() {
             let args: Vec<&[u8]> = args.iter().map(|arg| &**arg).collect();
             cores.extend(node.cores_of(command, &args));

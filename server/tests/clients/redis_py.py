@@ -157,6 +157,42 @@ def publish_subscribe(r):
         r.config_set("notify-keyspace-events", "")
 
 
+def soon(condition):
+    # What a client is told of the changes of others is on its way by itself.
+    deadline = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < deadline
+
+
+def client_side_cache(r):
+    if PROTOCOL != 3:
+        return
+    from redis.cache import CacheConfig
+    from redis.connection import CacheProxyConnection
+
+    # It asks for a Redis of 7.4; what it uses is there since 6.0.
+    CacheProxyConnection.MIN_ALLOWED_VERSION = "7.2.0"
+
+    cached = connect(cache_config=CacheConfig(max_size=100))
+    cache = cached.get_cache()
+    r.mset({"copied": 1, "other": 2})
+    assert cached.get("copied") == "1" and cached.mget("copied", "other") == ["1", "2"] and cache.size == 2
+    # Answered from the copy: the node counts no command.
+    calls = lambda: r.info("commandstats")["cmdstat_get"]["calls"]
+    before = calls()
+    assert [cached.get("copied") for _ in range(10)] == ["1"] * 10 and calls() == before
+    for n in range(50):
+        r.set("copied", n)
+        soon(lambda: cached.get("copied") == str(n))
+    r.hset("fields", "f", "v")
+    assert cached.hgetall("fields") == {"f": "v"} == cached.hgetall("fields")
+    r.hset("fields", "f", "w")
+    soon(lambda: cached.hgetall("fields") == {"f": "w"})
+    r.flushall()
+    soon(lambda: cached.get("copied") is None and cached.hgetall("fields") == {})
+    cached.close()
+
+
 def server(r):
     info = r.info()
     assert info["redis_version"] and info["tcp_port"] == PORT and r.ping() and r.echo("x") == "x"
@@ -173,7 +209,7 @@ def main():
     if PROTOCOL == 3:
         assert r.execute_command("HELLO")["proto"] == 3
     for part in (strings, errors, pipelines, transactions, lists, sets, hashes, sorted_sets, scans, blocking,
-                 publish_subscribe, server):
+                 publish_subscribe, server, client_side_cache):
         try:
             part(r)
         except BaseException:

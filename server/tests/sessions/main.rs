@@ -5,6 +5,7 @@
 //! | `transactions` | MULTI and EXEC, WATCH from several connections                 |
 //! | `waiting`      | blocked clients: order, times, CLIENT UNBLOCK, CLIENT PAUSE    |
 //! | `messages`     | publish/subscribe and MONITOR                                  |
+//! | `tracking`     | client-side caching                                            |
 //! | `clients`      | CLIENT LIST, KILL, REPLY; HELLO, AUTH, RESET                   |
 //! | `requests`     | requests in pieces, and requests that are none                 |
 
@@ -14,6 +15,7 @@ mod support;
 mod clients;
 mod messages;
 mod requests;
+mod tracking;
 mod transactions;
 mod waiting;
 
