@@ -60,6 +60,13 @@ pub struct Corrupt {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Pos(usize);
 
+impl Pos {
+    /// Its distance from the first byte of the listpack.
+    pub(super) fn offset(self) -> usize {
+        self.0
+    }
+}
+
 /// One entry, borrowed from its listpack.
 ///
 /// Two entries are compared by [`LpEntry::same_bytes`], not `==`: `Int(5)` and `Str(b"5")` are the same to a client.

@@ -12,6 +12,7 @@ pub mod listpack;
 mod member_slab;
 mod ranked_tree;
 pub mod set;
+pub mod stream;
 pub mod thin;
-mod walk;
+pub(crate) mod walk;
 pub mod zset;
