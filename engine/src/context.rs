@@ -13,8 +13,15 @@ pub struct Caller {
     pub may_block: bool,
     /// CLIENT NO-TOUCH: do not change access clocks.
     pub no_touch: bool,
-    /// The client's id.
+    /// The client's id; 0 while the log is replayed.
     pub id: u64,
+}
+
+impl Caller {
+    /// The log speaks: what it says has been found right before.
+    pub fn is_log(&self) -> bool {
+        self.id == 0
+    }
 }
 
 /// What a command function works on: separate fields, so that a reply can be written while a value is read.

@@ -1,6 +1,6 @@
 //! What of the configuration the engine needs. The names are those of redis.conf.
 
-use crate::types::{hash::HashLimits, list::NodeLimit, set::SetLimits, zset::ZSetLimits};
+use crate::types::{hash::HashLimits, list::NodeLimit, set::SetLimits, stream::NodeLimits, zset::ZSetLimits};
 
 /// Which keys may be evicted, and which first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,6 +71,10 @@ pub struct Settings {
     pub zset_max_listpack_entries: usize,
     /// `zset-max-listpack-value`
     pub zset_max_listpack_value: usize,
+    /// `stream-node-max-bytes`; 0 means any.
+    pub stream_node_max_bytes: usize,
+    /// `stream-node-max-entries`; 0 means any.
+    pub stream_node_max_entries: usize,
     /// `hll-sparse-max-bytes`
     pub hll_sparse_max_bytes: usize,
     /// `rdbcompression`: DUMP compresses strings.
@@ -115,6 +119,8 @@ impl Default for Settings {
             set_max_listpack_value: 64,
             zset_max_listpack_entries: 128,
             zset_max_listpack_value: 64,
+            stream_node_max_bytes: 4096,
+            stream_node_max_entries: 100,
             hll_sparse_max_bytes: 3000,
             rdb_compression: true,
             notify: 0,
@@ -156,6 +162,11 @@ impl Settings {
             listpack_entries: self.zset_max_listpack_entries,
             listpack_value: self.zset_max_listpack_value,
         }
+    }
+
+    /// How much one node of a stream may hold.
+    pub fn stream_limits(&self) -> NodeLimits {
+        NodeLimits { max_bytes: self.stream_node_max_bytes, max_entries: self.stream_node_max_entries }
     }
 
     /// How much one node of a list may hold.

@@ -13,6 +13,7 @@ use crate::random::Rng;
 use crate::reply::Out;
 use crate::settings::Settings;
 use crate::types::listpack::{IntText, LpEntry};
+use crate::types::stream::{Consumer, Entry, Group, Stream, StreamId};
 use std::sync::Arc;
 
 /// One shard that owns everything, with a clock that stands still until it is moved.
@@ -62,7 +63,7 @@ impl Bench {
             settings: &self.settings,
             hasher: &self.hasher,
             rng: Rng::seeded(7),
-            caller: Caller { may_block: self.may_block, ..Caller::default() },
+            caller: Caller { may_block: self.may_block, id: 1, ..Caller::default() },
         };
         let outcome = execute(&mut ctx, command, args);
         if let crate::execute::Outcome::Blocked { .. } = outcome {
@@ -236,6 +237,29 @@ fn element(rest: &mut &[u8]) -> String {
     }
 }
 
+/// The entries and groups of a stream. Without the times of consumers, and without what a consumer that reads its own history
+/// again changes: neither goes into the log.
+fn stream_parts(stream: &Stream) -> Vec<String> {
+    let text = |entry: LpEntry<'_>| entry.as_slice(&mut IntText::default()).escape_ascii().to_string();
+    let entry = |entry: Entry<'_>| {
+        let fields: Vec<String> =
+            entry.fields.map(|(field, value)| text(field) + "=" + &text(value)).collect();
+        format!("{}({})", entry.id, fields.join(" "))
+    };
+    let group = |(name, group): (&[u8], &Group)| {
+        let consumer = |consumer: &Consumer| {
+            let pending: Vec<String> =
+                consumer.pending(StreamId::MIN..=StreamId::MAX).map(|id| id.to_string()).collect();
+            format!("{}({})", consumer.name().escape_ascii(), pending.join(" "))
+        };
+        let consumers: Vec<String> = group.consumers().map(consumer).collect();
+        let (last, read) = (group.last_id, group.entries_read);
+        format!("{}@{last}/{read:?}{consumers:?}", name.escape_ascii())
+    };
+    let books = format!("{:?}", stream.log().books());
+    stream.log().iter().map(entry).chain(stream.groups().map(group)).chain([books]).collect()
+}
+
 /// What a value holds, as text that is equal for equal data: members and fields in order of their bytes.
 pub fn canonical(value: ValueRef<'_>) -> String {
     let text = |entry: LpEntry<'_>| entry.as_slice(&mut IntText::default()).escape_ascii().to_string();
@@ -249,6 +273,7 @@ pub fn canonical(value: ValueRef<'_>) -> String {
             };
             ("hash", hash.iter(i64::MIN).map(field).collect(), false)
         }
+        ValueRef::Stream(stream) => ("stream", stream_parts(stream), true),
         ValueRef::ZSet(zset) => (
             "zset",
             zset.iter().map(|entry| format!("{}:{}", text(entry.member), entry.score)).collect(),

@@ -14,7 +14,8 @@ const STRING_MAX: usize = 4_096;
 const COMMANDS_MAX: usize = 64;
 
 /// Names for keys; two of them share a slot by their tags.
-const KEYS: &[&str] = &["a", "b", "c", "{t}1", "{t}2", "hash", "list", "set", "zset", "string", "hll", ""];
+const KEYS: &[&str] =
+    &["a", "b", "c", "{t}1", "{t}2", "hash", "list", "set", "zset", "string", "hll", "stream", ""];
 
 /// Words that commands know, and numbers at the edges.
 #[rustfmt::skip]
@@ -25,6 +26,8 @@ const WORDS: &[&str] = &[
     "AGGREGATE", "SUM", "MIN", "MAX", "WEIGHTS", "BYSCORE", "BYLEX", "REV", "FROMLONLAT", "FROMMEMBER", "BYRADIUS", "BYBOX",
     "m", "km", "WITHCOORD", "WITHDIST", "WITHHASH", "STOREDIST", "AND", "OR", "XOR", "NOT", "DIFF", "BIT", "BYTE", "u8", "i64", "u63",
     "#1", "SET", "INCRBY", "OVERFLOW", "WRAP", "SAT", "FAIL", "LEN", "IDX", "MINMATCHLEN", "WITHMATCHLEN", "ASYNC", "SYNC",
+    "MINID", "NOMKSTREAM", "~", "=", "STREAMS", "BLOCK", "GROUP", "NOACK", ">", "$", "+", "MKSTREAM", "ENTRIESREAD", "ENTRIESADDED",
+    "MAXDELETEDID", "IDLE", "TIME", "RETRYCOUNT", "FORCE", "JUSTID", "LASTID", "FULL", "1-1", "1-*", "2-2", "3", "5-0", "g", "c", "d",
     "inf", "-inf", "+inf", "(1", "[a", "-", "+", "(b", "nan", "1.5", "-0", "1e308", "3.0e-320", "0x10", "01", " 1",
     "0", "1", "2", "3", "-1", "-2", "10", "100", "1000", "4096", "65535", "2147483647", "4294967296",
     "9223372036854775807", "-9223372036854775808", "18446744073709551615",
@@ -68,6 +71,7 @@ pub(crate) fn bench() -> Bench {
     bench.settings.hash_max_listpack_entries = 8;
     bench.settings.zset_max_listpack_entries = 8;
     bench.settings.hll_sparse_max_bytes = 64;
+    bench.settings.stream_node_max_entries = 3;
     bench
 }
 

@@ -7,7 +7,7 @@ use baton_engine::rdb::file::{Item, Reader};
 use baton_engine::rdb::save::SaveOptions;
 use baton_engine::rdb::{Family, RdbError, Version, crc64, load, save, skip_value};
 use baton_engine::settings::Settings;
-use baton_engine::testing::{Bench, readable};
+use baton_engine::testing::{Bench, canonical, readable};
 use baton_engine::types::hash::BEFORE_ALL;
 
 /// One byte: how to read; one byte: the type; then the value.
@@ -56,6 +56,7 @@ fn settings(how: u8) -> Settings {
         set_max_listpack_entries: 3,
         hash_max_listpack_entries: 3,
         zset_max_listpack_entries: 3,
+        stream_node_max_entries: 3,
         ..Settings::default()
     };
     if how & 2 == 0 { Settings::default() } else { tight }
@@ -71,6 +72,7 @@ fn content(value: ValueRef<'_>, latest: i64) -> Vec<Part> {
     let mut parts: Vec<Part> = match value {
         ValueRef::Str(text) => return vec![plain(text.to_vec())],
         ValueRef::List(list) => return list.iter().map(|element| plain(element.to_vec())).collect(),
+        ValueRef::Stream(_) => return vec![plain(canonical(value).into_bytes())],
         ValueRef::Set(set) => set.iter().map(|member| plain(member.to_vec())).collect(),
         ValueRef::Hash(hash) => hash
             .iter(BEFORE_ALL)
@@ -98,6 +100,7 @@ fn borrow(value: &Value) -> ValueRef<'_> {
         Value::Set(set) => ValueRef::Set(set),
         Value::Hash(hash) => ValueRef::Hash(hash),
         Value::ZSet(zset) => ValueRef::ZSet(zset),
+        Value::Stream(stream) => ValueRef::Stream(stream),
     }
 }
 
@@ -105,6 +108,7 @@ fn assert_invariants(value: &Value) {
     match value {
         Value::List(list) => list.assert_invariants(),
         Value::ZSet(zset) => zset.assert_invariants(),
+        Value::Stream(stream) => stream.assert_invariants(),
         _ => {}
     }
 }

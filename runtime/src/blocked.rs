@@ -13,12 +13,13 @@ use crate::held::Who;
 use crate::journal;
 use crate::node::{CoreState, Cores, Node};
 use crate::registry::Registered;
-use baton_engine::command::{Begin, KeyFlag};
+use baton_engine::command::{Begin, Flag, KeyFlag};
+use baton_engine::commands::streams::args_to_wait_with;
 use baton_engine::context::{Caller, Context};
 use baton_engine::execute::Outcome;
 use baton_engine::keyspace::shard::ReadyKey;
 use baton_engine::keyspace::waiting::Waiter;
-use baton_engine::keyspace::{Keyspace, Shard, ShardList};
+use baton_engine::keyspace::{KeyType, Keyspace, Shard, ShardList};
 use baton_engine::random::Rng;
 use baton_engine::reply::Out;
 use baton_engine::settings::Settings;
@@ -61,23 +62,30 @@ impl ShardList for Single<'_> {
     }
 }
 
-/// A waiter for a command that is about to wait: its keys are those that the command would take from.
+/// A waiter for a command that is about to wait: its keys are those that the command would take from or read.
 pub(crate) fn waiter(
     who: &Who,
     command: &Registered,
     args: &[&[u8]],
+    keyspace: &Keyspace<'_>,
     answer: Box<dyn Fn(Vec<u8>) + Send + Sync>,
 ) -> Option<Arc<Waiter>> {
     let positions = command.command.key_positions(args).ok()?;
-    let takes = |flags: &[KeyFlag]| flags.contains(&KeyFlag::Delete);
+    let takes = |flags: &[KeyFlag]| flags.contains(&KeyFlag::Access);
     let keys: Vec<Box<[u8]>> = positions
         .iter()
         .filter(|(_, spec)| takes(spec.flags) && spec.begin != Begin::Unknown)
         .map(|(at, _)| args[*at].into())
         .collect();
-    let args = args.iter().map(|arg| Box::from(*arg)).collect();
     let (run, wants) = (command.run?, command.waits_for());
-    Some(Arc::new(Waiter::new(who.id, args, run, who.db, who.resp3, wants, keys, answer)))
+    let args = match wants {
+        KeyType::Stream => args_to_wait_with(keyspace, args),
+        _ => args.iter().map(|arg| Box::from(*arg)).collect(),
+    };
+    let mut waiter = Waiter::new(who.id, args, run, who.db, who.resp3, wants, keys, answer);
+    // A group that goes with its stream leaves nothing to wait for.
+    waiter.needs_keys = wants == KeyType::Stream && command.has(Flag::Write);
+    Some(Arc::new(waiter))
 }
 
 /// What is left to do for a waiter under the batons of all its keys.
@@ -134,10 +142,8 @@ fn serve_key(node: &Arc<Node>, list: &mut dyn ShardList, settings: &Settings, no
     };
     for waiter in line {
         let usable = Keyspace::many(list, settings, key.key.0, now_ms).kind(&key.key.1);
-        match usable {
-            None => return,
-            Some(kind) if kind != waiter.wants => continue,
-            Some(_) => {}
+        if usable != Some(waiter.wants) && !waiter.needs_keys {
+            continue;
         }
         if !waiter.claim() {
             if waiter.is_done() {
@@ -163,7 +169,7 @@ fn serve_key(node: &Arc<Node>, list: &mut dyn ShardList, settings: &Settings, no
 /// How much of what a waiter's command touches is held.
 enum Reach {
     All,
-    /// All but some keys that it would take from: those are as if empty.
+    /// All but some keys that it would take from: those are as if empty. (A reader of streams has to see all of them.)
     Sources,
     /// Not the key that it writes to.
     Targets,

@@ -359,8 +359,11 @@ impl<'n> Held<'n> {
         answer: Box<dyn Fn(Vec<u8>) + Send + Sync>,
     ) -> Option<Blocked> {
         let Outcome::Blocked { until_ms } = self.run(who, command, args, true, out) else { return None };
-        let waiter = blocked::waiter(who, command, args, answer)?;
-        self.with_keyspace(who.db, |keyspace| keyspace.wait(&waiter));
+        let waiter = self.with_keyspace(who.db, |keyspace| {
+            let waiter = blocked::waiter(who, command, args, keyspace, answer)?;
+            keyspace.wait(&waiter);
+            Some(waiter)
+        })?;
         Some(Blocked { waiter, until_ms })
     }
 

@@ -40,7 +40,11 @@ impl Registered {
 
     /// The type of key that a blocking command waits for.
     pub fn waits_for(&self) -> KeyType {
-        if self.name.starts_with("bz") { KeyType::ZSet } else { KeyType::List }
+        match self.name.as_bytes() {
+            [b'b', b'z', ..] => KeyType::ZSet,
+            [b'x', ..] => KeyType::Stream,
+            _ => KeyType::List,
+        }
     }
 }
 

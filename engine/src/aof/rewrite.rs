@@ -7,6 +7,7 @@
 //! | set          | `SADD`                                                                          |
 //! | sorted set   | `ZADD`, scores with 17 digits                                                   |
 //! | hash         | `HSET`; then `HPEXPIREAT` for the fields of each deadline                        |
+//! | stream       | `XADD` for each entry, `XSETID`; `XGROUP CREATE`, `XGROUP CREATECONSUMER`, `XCLAIM` |
 //! | expiry       | `PEXPIREAT`                                                                     |
 //! | database     | `SELECT`, where it changes                                                       |
 //! | library      | `FUNCTION LOAD`                                                                 |
@@ -23,6 +24,7 @@ use crate::rdb::{Family, RdbError, Unsupported};
 use crate::settings::Settings;
 use crate::types::hash::{BEFORE_ALL, Hash};
 use crate::types::listpack::{IntText, LpEntry};
+use crate::types::stream::{Books, Group, Stream, StreamId};
 use crate::types::zset::ZEntry;
 use smallvec::SmallVec;
 
@@ -48,6 +50,7 @@ pub fn key(out: &mut Vec<u8>, key: &[u8], value: ValueRef<'_>, expiry: Option<i6
             pairs(out, &[b"HSET", key], fields);
             deadlines(out, key, hash);
         }
+        ValueRef::Stream(stream) => stream_commands(out, key, stream),
     }
     if let Some(at_ms) = expiry {
         // A time before 1970 is over as well as its first millisecond, which every command takes.
@@ -110,6 +113,46 @@ fn deadlines(out: &mut Vec<u8>, key: &[u8], hash: &Hash) {
         let (at, count) = (at.format(*at_ms).as_bytes(), count.format(group.len()).as_bytes());
         let mut batch: Vec<Text> = group.iter().map(|(_, name)| text(*name)).collect();
         flush(out, &[b"HPEXPIREAT", key, at, b"FIELDS", count], &mut batch);
+    }
+}
+
+fn stream_commands(out: &mut Vec<u8>, key: &[u8], stream: &Stream) {
+    let log = stream.log();
+    for entry in log.iter() {
+        let mut pairs: Vec<Text> =
+            entry.fields.flat_map(|(field, value)| [text(field), text(value)]).collect();
+        flush(out, &[b"XADD", key, &entry.id.text()], &mut pairs);
+    }
+    if log.is_empty() {
+        // A stream that holds nothing is something too.
+        encode(&[b"XADD", key, b"MAXLEN", b"0", b"0-1", b"x", b"y"], out);
+    }
+    let Books { last_id, max_deleted_id, entries_added } = *log.books();
+    let mut added = itoa::Buffer::new();
+    let added = added.format(entries_added).as_bytes();
+    let (last, deleted) = (last_id.text(), max_deleted_id.text());
+    encode(&[b"XSETID", key, &last, b"ENTRIESADDED", added, b"MAXDELETEDID", &deleted], out);
+    for (name, group) in stream.groups() {
+        group_commands(out, key, name, group);
+    }
+}
+
+fn group_commands(out: &mut Vec<u8>, key: &[u8], name: &[u8], group: &Group) {
+    let read = group.entries_read.map_or_else(|| "-1".to_owned(), |read| (read as i64).to_string());
+    let last = group.last_id.text();
+    encode(&[b"XGROUP", b"CREATE", key, name, &last, b"ENTRIESREAD", read.as_bytes()], out);
+    for consumer in group.consumers() {
+        encode(&[b"XGROUP", b"CREATECONSUMER", key, name, consumer.name()], out);
+    }
+    for (id, pending) in group.pending(StreamId::MIN..=StreamId::MAX) {
+        let (mut at, mut count) = (itoa::Buffer::new(), itoa::Buffer::new());
+        let at = at.format(pending.delivered_ms).as_bytes();
+        let count = count.format(pending.deliveries as i64).as_bytes();
+        let consumer = group.name_of(pending.consumer);
+        let (id, how): (_, [&[u8]; 6]) =
+            (id.text(), [b"TIME", at, b"RETRYCOUNT", count, b"JUSTID", b"FORCE"]);
+        let head: [&[u8]; 6] = [b"XCLAIM", key, name, consumer, b"0", &id];
+        encode(&[&head[..], &how].concat(), out);
     }
 }
 

@@ -15,6 +15,7 @@ mod lists;
 mod scan_options;
 mod sets;
 mod sort;
+pub mod streams;
 mod strings;
 #[cfg(test)]
 mod table_tests;
@@ -37,6 +38,7 @@ pub const FAMILIES: &[&[Command]] = &[
     lists::COMMANDS,
     sets::COMMANDS,
     sort::COMMANDS,
+    streams::COMMANDS,
     strings::COMMANDS,
     geo::COMMANDS,
     zsets::COMMANDS,

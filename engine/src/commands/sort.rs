@@ -263,7 +263,9 @@ fn elements(
             }
             return Ok(all);
         }
-        Some(ValueRef::Str(_) | ValueRef::Hash(_)) => return Err(CommandError::WrongType),
+        Some(ValueRef::Str(_) | ValueRef::Hash(_) | ValueRef::Stream(_)) => {
+            return Err(CommandError::WrongType);
+        }
     };
     if options.unsorted && options.descending {
         all.reverse();

@@ -10,7 +10,7 @@ use crate::number::{I64_TEXT_MAX, parse_i64};
 use crate::settings::Settings;
 use crate::slot::Slot;
 use crate::table::Place;
-use crate::types::{hash::Hash, list::List, set::Set, zset::ZSet};
+use crate::types::{hash::Hash, list::List, set::Set, stream::Stream, zset::ZSet};
 use std::sync::Arc;
 
 /// What happens to the expiry of a key that is overwritten.
@@ -132,6 +132,12 @@ impl<'a> Keyspace<'a> {
     #[inline]
     pub fn now_ms(&self) -> i64 {
         self.now_ms
+    }
+
+    /// The time that clocks show, in Unix milliseconds: that of the batch, in a replay the present.
+    #[inline]
+    pub fn clock_ms(&self) -> i64 {
+        self.clock_ms
     }
 
     /// The logical database in use.
@@ -277,6 +283,15 @@ impl<'a> Keyspace<'a> {
         }
     }
 
+    /// The stream at a key.
+    pub fn stream(&mut self, key: &[u8]) -> Result<Option<&Stream>, CommandError> {
+        match self.read(key) {
+            None => Ok(None),
+            Some(ValueRef::Stream(stream)) => Ok(Some(stream)),
+            Some(_) => Err(CommandError::WrongType),
+        }
+    }
+
     /// The value at a key, without counting or noting anything. An expired key is absent. Several may be held
     /// at once: read every key first, then peek at all of them.
     #[inline]
@@ -384,6 +399,15 @@ impl<'a> Keyspace<'a> {
         }
     }
 
+    /// The stream at a key, to change in place.
+    pub fn stream_mut(&mut self, key: &[u8]) -> Result<Option<&mut Stream>, CommandError> {
+        match self.value_mut_unless_string(key)? {
+            None => Ok(None),
+            Some(ValueMut::Stream(stream)) => Ok(Some(stream)),
+            Some(_) => Err(CommandError::WrongType),
+        }
+    }
+
     /// The string at a key, to change in place; an empty one is made when there is none.
     pub fn string_or_new(&mut self, key: &[u8]) -> Result<&mut Vec<u8>, CommandError> {
         let found = match self.find(key) {
@@ -431,6 +455,14 @@ impl<'a> Keyspace<'a> {
     pub fn zset_or_new(&mut self, key: &[u8]) -> Result<&mut ZSet, CommandError> {
         match self.value_or_new(key, || Value::ZSet(Box::default()))? {
             ValueMut::ZSet(zset) => Ok(zset),
+            _ => Err(CommandError::WrongType),
+        }
+    }
+
+    /// The stream at a key, made when there is none.
+    pub fn stream_or_new(&mut self, key: &[u8]) -> Result<&mut Stream, CommandError> {
+        match self.value_or_new(key, || Value::Stream(Box::default()))? {
+            ValueMut::Stream(stream) => Ok(stream),
             _ => Err(CommandError::WrongType),
         }
     }
@@ -549,7 +581,7 @@ impl<'a> Keyspace<'a> {
         self.find(key).is_some() && self.take_entry(key).is_some()
     }
 
-    /// Removes a collection that has become empty, with its `del` event; false when it is not.
+    /// Removes a collection that has become empty, with its `del` event; false when it is not. Streams stay.
     pub fn remove_if_empty(&mut self, key: &[u8]) -> bool {
         let empty = match self.peek(key) {
             Some(ValueRef::List(list)) => list.is_empty(),
@@ -606,6 +638,17 @@ impl<'a> Keyspace<'a> {
             }
         }
         shard.note_change(slot, key);
+    }
+
+    /// Wakes whoever waits for a key, without it having changed for those who watch it.
+    pub fn wake(&mut self, key: &[u8]) {
+        let (slot, db) = (self.slot(key), self.db);
+        let shard = self.shard_mut(slot);
+        let Some(waiting) = shard.slot(slot).and_then(|data| data.waiting.as_ref()) else { return };
+        let name = (db, Box::from(key));
+        if waiting.blocked.contains_key(&name) {
+            shard.ready.push(ReadyKey { slot, key: name });
+        }
     }
 
     /// Raises a keyspace event, if anybody asked for its class.

@@ -22,7 +22,7 @@
 
 use super::value::{StrRef, Value, ValueMut, ValueRef};
 use crate::prefetch;
-use crate::types::{hash::Hash, list::List, set::Set, zset::ZSet};
+use crate::types::{hash::Hash, list::List, set::Set, stream::Stream, zset::ZSet};
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::ptr::{self, NonNull};
 
@@ -51,6 +51,7 @@ enum Kind {
     Set,
     Hash,
     ZSet,
+    Stream,
 }
 
 impl Kind {
@@ -62,7 +63,8 @@ impl Kind {
             3 => Self::List,
             4 => Self::Set,
             5 => Self::Hash,
-            _ => Self::ZSet,
+            6 => Self::ZSet,
+            _ => Self::Stream,
         }
     }
 }
@@ -122,6 +124,7 @@ impl Entry {
             Value::Set(set) => (Kind::Set, into_word(set)),
             Value::Hash(hash) => (Kind::Hash, into_word(hash)),
             Value::ZSet(zset) => (Kind::ZSet, into_word(zset)),
+            Value::Stream(stream) => (Kind::Stream, into_word(stream)),
         };
         let mut entry = Self::block(kind, key, 0, expiry, clock);
         entry.put_word(word);
@@ -197,6 +200,7 @@ impl Entry {
                 Kind::Set => ValueRef::Set(self.boxed::<Set>()),
                 Kind::Hash => ValueRef::Hash(self.boxed::<Hash>()),
                 Kind::ZSet => ValueRef::ZSet(self.boxed::<ZSet>()),
+                Kind::Stream => ValueRef::Stream(self.boxed::<Stream>()),
             }
         }
     }
@@ -214,6 +218,7 @@ impl Entry {
                 Kind::Set => ValueMut::Set(self.boxed_mut::<Set>()),
                 Kind::Hash => ValueMut::Hash(self.boxed_mut::<Hash>()),
                 Kind::ZSet => ValueMut::ZSet(self.boxed_mut::<ZSet>()),
+                Kind::Stream => ValueMut::Stream(self.boxed_mut::<Stream>()),
                 Kind::Inline | Kind::Int | Kind::Raw => ValueMut::Str(self.boxed_mut::<Vec<u8>>()),
             }
         }
@@ -290,6 +295,7 @@ impl Entry {
             ValueRef::Set(set) => size_of::<Set>() + set.memory_usage(samples),
             ValueRef::Hash(hash) => size_of::<Hash>() + hash.memory_usage(samples),
             ValueRef::ZSet(zset) => size_of::<ZSet>() + zset.memory_usage(),
+            ValueRef::Stream(stream) => size_of::<Stream>() + stream.memory_usage(samples),
         };
         self.block_bytes() + value
     }
@@ -454,6 +460,7 @@ impl Entry {
                 Kind::Set => Value::Set(from_word(self.word())),
                 Kind::Hash => Value::Hash(from_word(self.word())),
                 Kind::ZSet => Value::ZSet(from_word(self.word())),
+                Kind::Stream => Value::Stream(from_word(self.word())),
             }
         }
     }

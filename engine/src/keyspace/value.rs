@@ -1,6 +1,6 @@
 //! Values as commands see them: owned, to read, and to change.
 
-use crate::types::{hash::Hash, list::List, set::Set, zset::ZSet};
+use crate::types::{hash::Hash, list::List, set::Set, stream::Stream, zset::ZSet};
 
 /// A value on its own, outside the key space.
 #[derive(Clone, Debug)]
@@ -17,6 +17,8 @@ pub enum Value {
     Hash(Box<Hash>),
     /// A sorted set.
     ZSet(Box<ZSet>),
+    /// A stream.
+    Stream(Box<Stream>),
 }
 
 impl Value {
@@ -29,6 +31,7 @@ impl Value {
             Self::Set(set) => ValueRef::Set(set),
             Self::Hash(hash) => ValueRef::Hash(hash),
             Self::ZSet(zset) => ValueRef::ZSet(zset),
+            Self::Stream(stream) => ValueRef::Stream(stream),
         }
     }
 
@@ -98,6 +101,8 @@ pub enum ValueRef<'a> {
     Hash(&'a Hash),
     /// A sorted set.
     ZSet(&'a ZSet),
+    /// A stream.
+    Stream(&'a Stream),
 }
 
 impl ValueRef<'_> {
@@ -109,6 +114,7 @@ impl ValueRef<'_> {
             Self::Set(_) => KeyType::Set,
             Self::Hash(_) => KeyType::Hash,
             Self::ZSet(_) => KeyType::ZSet,
+            Self::Stream(_) => KeyType::Stream,
         }
     }
 
@@ -121,6 +127,7 @@ impl ValueRef<'_> {
             Self::Set(set) => Value::Set(Box::new(set.clone())),
             Self::Hash(hash) => Value::Hash(Box::new(hash.clone())),
             Self::ZSet(zset) => Value::ZSet(Box::new(zset.clone())),
+            Self::Stream(stream) => Value::Stream(Box::new(stream.clone())),
         }
     }
 }
@@ -138,6 +145,8 @@ pub enum ValueMut<'a> {
     Hash(&'a mut Hash),
     /// A sorted set.
     ZSet(&'a mut ZSet),
+    /// A stream.
+    Stream(&'a mut Stream),
 }
 
 /// The types that TYPE and SCAN ... TYPE name.
@@ -153,6 +162,8 @@ pub enum KeyType {
     Hash,
     /// `zset`
     ZSet,
+    /// `stream`
+    Stream,
 }
 
 impl KeyType {
@@ -164,12 +175,13 @@ impl KeyType {
             Self::Set => "set",
             Self::Hash => "hash",
             Self::ZSet => "zset",
+            Self::Stream => "stream",
         }
     }
 
     /// The type of this name, in any case.
     pub fn named(name: &[u8]) -> Option<Self> {
-        [Self::String, Self::List, Self::Set, Self::Hash, Self::ZSet]
+        [Self::String, Self::List, Self::Set, Self::Hash, Self::ZSet, Self::Stream]
             .into_iter()
             .find(|kind| name.eq_ignore_ascii_case(kind.name().as_bytes()))
     }

@@ -57,6 +57,8 @@ pub struct Waiter {
     pub resp3: bool,
     /// The type of key it can use.
     pub wants: KeyType,
+    /// It is run as well when a key is gone or of another type: to say so.
+    pub needs_keys: bool,
     /// The keys it waits for.
     pub keys: Vec<Box<[u8]>>,
     /// Takes the encoded reply to the client. Must not block.
@@ -83,7 +85,8 @@ impl Waiter {
     ) -> Self {
         let state = AtomicU8::new(State::Waiting as u8);
         let (spent_ns, passed) = (AtomicU64::new(0), AtomicBool::new(false));
-        Self { client_id, args, run, db, resp3, wants, keys, answer, spent_ns, state, passed }
+        let needs_keys = false;
+        Self { client_id, args, run, db, resp3, wants, needs_keys, keys, answer, spent_ns, state, passed }
     }
 
     /// Takes the right to run it; false when somebody else has it or it is done.

@@ -3,7 +3,7 @@
 use super::access::Keyspace;
 use super::entry::Entry;
 use super::shard::{Garbage, ReadyKey};
-use super::value::ValueRef;
+use super::value::{Value, ValueRef};
 use crate::slot::Slot;
 use std::ops::Range;
 
@@ -68,12 +68,13 @@ impl Keyspace<'_> {
         self.select(here);
     }
 
-    /// Removes all keys of some databases: voids the transactions that watch one of them, leaves blocked clients
-    /// blocked. When `lazy` the tables go to [`Shard::garbage`](super::Shard::garbage). All shards must be held.
+    /// Removes all keys of some databases: voids the transactions that watch one of them; blocked clients stay blocked,
+    /// unless they need what was there. When `lazy` the tables go to [`Shard::garbage`](super::Shard::garbage). All shards must be held.
     /// Returns how many keys there were.
     pub fn flush(&mut self, dbs: Range<usize>, lazy: bool) -> usize {
         self.void_watches(|keyspace, at, key| dbs.contains(&at) && keyspace.exists_in(at, key));
         self.all_changed();
+        dbs.clone().for_each(|db| self.wake_waiting(db, |keyspace, key| keyspace.exists_in(db, key)));
         let mut removed = 0;
         self.for_each_shard(|shard| {
             for db in dbs.clone() {
@@ -88,15 +89,16 @@ impl Keyspace<'_> {
     }
 
     /// What was in database `a` is in `b` from now on, and the other way round. Voids the transactions that watch
-    /// a key which exists in either, wakes whoever waits for a key that is there now. All shards must be held.
+    /// a key which exists in either, wakes whoever waits for such a key. All shards must be held.
     pub fn swap_dbs(&mut self, a: usize, b: usize) {
         self.void_watches(|keyspace, at, key| {
             (at == a || at == b) && (keyspace.exists_in(a, key) || keyspace.exists_in(b, key))
         });
         self.for_each_shard(|shard| shard.swap_dbs(a, b));
         self.all_changed();
-        self.wake_waiting(a);
-        self.wake_waiting(b);
+        for db in [a, b] {
+            self.wake_waiting(db, |keyspace, key| keyspace.exists_in(a, key) || keyspace.exists_in(b, key));
+        }
     }
 
     /// Puts an entry that left its table where it is freed without haste, if that takes long.
@@ -107,11 +109,17 @@ impl Keyspace<'_> {
             ValueRef::Set(set) => set.len(),
             ValueRef::Hash(hash) => hash.len(),
             ValueRef::ZSet(zset) => zset.len(),
+            ValueRef::Stream(stream) => stream.effort_to_free(),
         };
         if elements > LAZY_FREE_FROM {
             let slot = self.slot(key);
             self.shard_mut(slot).garbage.push(Garbage::Entry(entry));
         }
+    }
+
+    /// Puts what was taken out of the value of a key where it is freed without haste.
+    pub fn discard_part(&mut self, key: &[u8], part: Value) {
+        self.discard(key, Entry::new(b"", part, None, 0));
     }
 
     fn exists_in(&self, db: usize, key: &[u8]) -> bool {
@@ -132,8 +140,8 @@ impl Keyspace<'_> {
         }
     }
 
-    /// Wakes whoever waits for a key of a database that is there.
-    fn wake_waiting(&mut self, db: usize) {
+    /// Wakes whoever waits for a key of a database that is `concerned`.
+    fn wake_waiting(&mut self, db: usize, concerned: impl Fn(&Self, &[u8]) -> bool) {
         let mut ready = Vec::new();
         for shard in self.shards() {
             for slot in Slot::all() {
@@ -141,7 +149,7 @@ impl Keyspace<'_> {
                 let mut keys: Vec<ReadyKey> = waiting
                     .blocked
                     .keys()
-                    .filter(|(at, key)| *at == db && self.exists_in(db, key))
+                    .filter(|(at, key)| *at == db && concerned(self, key))
                     .map(|name| ReadyKey { slot, key: name.clone() })
                     .collect();
                 // The map has no order; clients are served in the same order in every run.

@@ -9,7 +9,7 @@ use super::input::Input;
 use super::kind::{Family, Kind};
 use super::save::{NO_DEADLINE, NODE_PACKED, NODE_PLAIN, REDIS_DEADLINE_MAX};
 use super::string::{self, Encoded, Text};
-use super::{ModuleName, RdbError, Unsupported, length, ziplist, zipmap};
+use super::{ModuleName, RdbError, Unsupported, length, stream, ziplist, zipmap};
 use crate::hash::Hasher;
 use crate::keyspace::Value;
 use crate::number::{I64_TEXT_MAX, parse_f64_or_limit, parse_i64};
@@ -104,7 +104,7 @@ impl<'a, 's> Loader<'a, 's> {
             Kind::Hash2 => self.hash(|_| Ok(None), Self::deadline_of_valkey)?,
             Kind::ModulePreGa | Kind::Module => return Err(self.module()),
             Kind::Stream | Kind::Stream2 | Kind::Stream3 => {
-                return Err(RdbError::Unsupported { offset: 0, what: Unsupported::Stream });
+                Value::Stream(Box::new(stream::load(&mut self.input, kind)?))
             }
         };
         Ok(Loaded::Value(value))

@@ -10,6 +10,7 @@
 //! | `kind`    | the types of values, and which of them a family knows              |
 //! | `save`    | a key, or a value alone, to bytes                                  |
 //! | `load`    | a value from bytes                                                 |
+//! | `stream`  | streams, both ways                                                 |
 //! | `skip`    | how long a value is, without building it                           |
 //! | `ziplist` | the compact encoding before listpacks, read only                   |
 //! | `zipmap`  | the compact hashes of Redis 2.4, read only                         |
@@ -34,6 +35,7 @@ pub mod load;
 mod lzf;
 pub mod save;
 mod skip;
+mod stream;
 mod string;
 pub mod write;
 mod ziplist;
@@ -106,9 +108,6 @@ pub enum Unsupported {
     /// A value that only a module understands.
     #[error("a value of the module type '{0}'")]
     Module(ModuleName),
-    /// A stream.
-    #[error("a stream")]
-    Stream,
     /// A type of value that is unknown, or unknown to the family of the file.
     #[error("a value of the unknown type {0}")]
     Kind(u8),

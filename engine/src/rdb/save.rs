@@ -4,7 +4,7 @@
 //! buffer: nothing is built in between.
 
 use super::kind::{Kind, Version};
-use super::{length, string};
+use super::{length, stream, string};
 use crate::keyspace::{StrRef, ValueRef};
 use crate::types::hash::{BEFORE_ALL, Hash};
 use crate::types::list::{List, ListNode};
@@ -106,6 +106,8 @@ fn form(value: ValueRef<'_>, options: &SaveOptions) -> (Kind, Version) {
         ValueRef::Hash(_) => (Kind::HashMetadata, Version::V12),
         ValueRef::ZSet(zset) if zset.as_listpack().is_some() => (Kind::ZSetListpack, Version::V10),
         ValueRef::ZSet(_) => (Kind::ZSet2, Version::V10),
+        ValueRef::Stream(_) if options.target >= Version::V11 => (Kind::Stream3, Version::V11),
+        ValueRef::Stream(_) => (Kind::Stream2, Version::V10),
     }
 }
 
@@ -118,6 +120,7 @@ fn body(out: &mut Vec<u8>, options: &SaveOptions, kind: Kind, value: ValueRef<'_
         ValueRef::Set(set) => save_set(out, set, kind, compress),
         ValueRef::Hash(hash) => save_hash(out, hash, kind, compress),
         ValueRef::ZSet(zset) => save_zset(out, zset, compress),
+        ValueRef::Stream(stream) => stream::save(out, stream, kind, compress),
     }
 }
 

@@ -104,7 +104,6 @@ fn type_and_count(
     let loaded = match load::borrowed(record.kind, family, record.value, settings, hasher) {
         Ok((loaded, used)) if used == record.value.len() => loaded,
         Ok((_, used)) => return Err(RdbError::Corrupt { offset: used, expected: "the end of the value" }),
-        Err(RdbError::Unsupported { what: Unsupported::Stream, .. }) => return Ok(("stream", 0, false)),
         Err(RdbError::Unsupported { what: Unsupported::Module(_), .. }) => return Ok(("module", 0, false)),
         Err(RdbError::Empty { .. }) => return Ok(("empty (left out when loaded)", 0, true)),
         Err(error) => return Err(error),
@@ -115,6 +114,7 @@ fn type_and_count(
         Loaded::Value(Value::Set(set)) => ("set", set.len()),
         Loaded::Value(Value::Hash(hash)) => ("hash", hash.len()),
         Loaded::Value(Value::ZSet(zset)) => ("zset", zset.len()),
+        Loaded::Value(Value::Stream(stream)) => ("stream", stream.log().len() as usize),
     };
     Ok((name, count as u64, true))
 }

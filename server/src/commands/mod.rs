@@ -140,6 +140,8 @@ pub fn engine_settings(settings: &Settings) -> baton_engine::settings::Settings 
         set_max_listpack_value: settings.set_max_listpack_value,
         zset_max_listpack_entries: settings.zset_max_listpack_entries,
         zset_max_listpack_value: settings.zset_max_listpack_value,
+        stream_node_max_bytes: settings.stream_node_max_bytes,
+        stream_node_max_entries: settings.stream_node_max_entries,
         hll_sparse_max_bytes: settings.hll_sparse_max_bytes,
         rdb_compression: settings.rdbcompression,
         notify: settings.notify_keyspace_events.0,

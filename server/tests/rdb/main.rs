@@ -159,6 +159,7 @@ fn borrow(value: &Value) -> ValueRef<'_> {
         Value::Set(set) => ValueRef::Set(set),
         Value::Hash(hash) => ValueRef::Hash(hash),
         Value::ZSet(zset) => ValueRef::ZSet(zset),
+        Value::Stream(stream) => ValueRef::Stream(stream),
     }
 }
 

@@ -4,6 +4,7 @@
 //! |----------------|----------------------------------------------------------------|
 //! | `transactions` | MULTI and EXEC, WATCH from several connections                 |
 //! | `waiting`      | blocked clients: order, times, CLIENT UNBLOCK, CLIENT PAUSE    |
+//! | `streams`      | readers of streams that wait, and groups that go meanwhile     |
 //! | `messages`     | publish/subscribe and MONITOR                                  |
 //! | `tracking`     | client-side caching                                            |
 //! | `clients`      | CLIENT LIST, KILL, REPLY; HELLO, AUTH, RESET                   |
@@ -15,6 +16,7 @@ mod support;
 mod clients;
 mod messages;
 mod requests;
+mod streams;
 mod tracking;
 mod transactions;
 mod waiting;

@@ -10,6 +10,7 @@
 //! | set        | members xored                                               |
 //! | hash       | xor of: name and value mixed from zero                      |
 //! | sorted set | xor of: member and score (as text) mixed from zero          |
+//! | stream     | id (as `ms.seq`), fields and values mixed one after the other |
 
 use crate::command::Args;
 use crate::context::Context;
@@ -50,6 +51,7 @@ impl Digest {
             value @ ValueRef::Set(_) => (2, value),
             value @ ValueRef::ZSet(_) => (3, value),
             value @ ValueRef::Hash(_) => (4, value),
+            value @ ValueRef::Stream(_) => (6, value),
         };
         self.mix(&kind.to_be_bytes());
         match value {
@@ -73,6 +75,15 @@ impl Digest {
                     digest.mix_entry(entry.member);
                     digest.mix(format_f64_fpconv(entry.score).as_bytes());
                     self.xor(&digest.0);
+                }
+            }
+            ValueRef::Stream(stream) => {
+                for entry in stream.log().iter() {
+                    self.mix(format!("{}.{}", entry.id.ms, entry.id.seq).as_bytes());
+                    for (field, value) in entry.fields {
+                        self.mix_entry(field);
+                        self.mix_entry(value);
+                    }
                 }
             }
         }

@@ -5,6 +5,7 @@ use crate::commands::keys::{encoding_name, reference_count};
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::keyspace::{StrRef, ValueRef, evict};
+use crate::rdb::save::{self, SaveOptions};
 use crate::reply::Reply;
 use crate::types::list::{List, ListNode};
 use crate::types::listpack::Listpack;
@@ -53,7 +54,7 @@ pub(super) fn object(ctx: &mut Context<'_>, args: Args<'_>) -> Result<Reply, Com
 /// The listpack that is all of a value.
 pub(super) fn packed(value: ValueRef<'_>) -> Option<&Listpack> {
     match value {
-        ValueRef::Str(_) => None,
+        ValueRef::Str(_) | ValueRef::Stream(_) => None,
         ValueRef::List(list) if list.is_listpack() => list.nodes().find_map(|node| match node {
             ListNode::Packed(pack) => Some(pack),
             ListNode::Plain(_) => None,
@@ -104,6 +105,13 @@ fn serialized_len(value: ValueRef<'_>) -> usize {
         ValueRef::ZSet(zset) => {
             let entries = zset.iter().map(|entry| string_len(entry.member.text_len()) + size_of::<f64>());
             length_len(zset.len()) + entries.sum::<usize>()
+        }
+        // Groups make it too involved to guess.
+        ValueRef::Stream(_) => {
+            let options = SaveOptions { compress: false, ..SaveOptions::default() };
+            let mut bytes = Vec::new();
+            save::value(&mut bytes, &options, value);
+            bytes.len() - 1
         }
     }
 }

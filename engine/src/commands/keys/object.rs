@@ -33,6 +33,7 @@ pub(in crate::commands) fn encoding_name(value: ValueRef<'_>) -> &'static str {
         ValueRef::Set(set) => set.encoding_name(),
         ValueRef::Hash(hash) => hash.encoding_name(),
         ValueRef::ZSet(zset) => zset.encoding(),
+        ValueRef::Stream(_) => "stream",
     }
 }
 
