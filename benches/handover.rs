@@ -4,6 +4,7 @@
 //! somebody copies.
 
 use baton::registry::Registry;
+use baton::replication::identity::ReplId;
 use baton::{Node, NodeOptions};
 use baton_engine::settings::Settings;
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -17,6 +18,7 @@ fn node() -> Arc<Node> {
         settings: Settings::default(),
         hash_seed: [1, 2, 3, 4],
         seed: 5,
+        replication_id: ReplId::from_random([6; 20]),
         registry: Registry::new(&[]),
         used_memory: |_| 0,
         storage: std::sync::Arc::new(baton::storage::RealStorage),

@@ -7,6 +7,7 @@ use baton::persist::load::Progress;
 use baton::persist::log::RewriteOptions;
 use baton::persist::open::{OpenOptions, open};
 use baton::registry::Registry;
+use baton::replication::identity::ReplId;
 use baton::storage::{SimulatedStorage, Storage};
 use baton::{Node, NodeOptions};
 use baton_engine::rdb::save::SaveOptions;
@@ -154,6 +155,7 @@ fn node(storage: &SimulatedStorage, cores: usize) -> Arc<Node> {
         settings: Settings { databases: DATABASES, ..Settings::default() },
         hash_seed: [1, 2, 3, 4],
         seed: 5,
+        replication_id: ReplId::from_random([6; 20]),
         registry: Registry::new(&[]),
         used_memory: |_| 0,
         storage: Arc::new(storage.clone()),

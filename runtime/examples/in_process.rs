@@ -2,6 +2,7 @@
 
 use baton::held::{Identity, Who};
 use baton::registry::Registry;
+use baton::replication::identity::ReplId;
 use baton::{Node, NodeOptions};
 use baton_engine::reply::Out;
 use baton_engine::settings::Settings;
@@ -41,6 +42,7 @@ fn main() {
         // A service draws these at random: they keep strangers from choosing keys that collide.
         hash_seed: [1, 2, 3, 4],
         seed: 5,
+        replication_id: ReplId::from_random([6; 20]),
         registry: Registry::new(&[]),
         used_memory: |_| 0,
         storage: std::sync::Arc::new(baton::storage::RealStorage),

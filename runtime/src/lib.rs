@@ -17,6 +17,7 @@
 //! | `book`     | what commands cost                                                        |
 //! | `slowlog`  | commands that took long, asked much or answered much                      |
 //! | `latency`  | when something took longer than it should                                 |
+//! | `replication` | histories, roles: what a node has to do with others that hold the same data |
 //! | `journal`  | the one ordered log of all effects: pushed, written, synced               |
 //! | `store`    | the store as a library: `Store`                                           |
 //! | `storage`  | the files of persistence: the disk, and one that can be made to fail      |
@@ -38,6 +39,7 @@ pub mod node;
 pub mod persist;
 pub mod pubsub;
 pub mod registry;
+pub mod replication;
 pub mod slots;
 pub mod slowlog;
 pub mod snapshot;

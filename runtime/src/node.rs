@@ -11,6 +11,8 @@ use crate::libraries::Libraries;
 use crate::persist::log::Log;
 use crate::pubsub::PubSub;
 use crate::registry::{Registered, Registry};
+use crate::replication::Replication;
+use crate::replication::identity::ReplId;
 use crate::slots::SlotMap;
 use crate::slowlog::{Noted, SlowLog};
 use crate::snapshot::Snapshots;
@@ -122,6 +124,8 @@ pub struct NodeOptions {
     pub hash_seed: [u64; 4],
     /// Seed of all sampling.
     pub seed: u64,
+    /// The name of the history that its data begin.
+    pub replication_id: ReplId,
     /// Every command.
     pub registry: Registry,
     /// Tells how much memory the process uses, for a comparison with this limit: only near it the answer has to be
@@ -154,6 +158,7 @@ pub struct Node {
     pub log: Log,
     /// Snapshots of all data.
     pub snapshots: Snapshots,
+    replication: Replication,
     storage: Arc<dyn Storage>,
     changes_seen: Vec<AtomicU64>,
     /// Commands that took long, in microseconds.
@@ -219,6 +224,7 @@ impl Node {
             janitor: Janitor::default(),
             log: Log::default(),
             snapshots: Snapshots::default(),
+            replication: Replication::new(options.replication_id),
             storage: options.storage,
             changes_seen: (0..cores).map(|_| AtomicU64::new(0)).collect(),
             slowlog: SlowLog::new(10_000, 128),
@@ -275,6 +281,12 @@ impl Node {
         const STEP: usize = 1_000;
         self.tracking.is_full()
             && self.baton(core).try_take().is_some_and(|mut state| state.forget_some(STEP))
+    }
+
+    /// What this node has to do with others that hold the same data.
+    #[inline]
+    pub fn replication(&self) -> &Replication {
+        &self.replication
     }
 
     /// The hash of all tables.

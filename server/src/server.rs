@@ -64,8 +64,6 @@ pub struct Server {
     /// Asks the main thread to end the node.
     pub end_requests: mpsc::UnboundedSender<EndRequest>,
     pub run_id: String,
-    /// `master_replid`
-    pub replication_id: String,
     /// What was in use before there was any data.
     pub startup_memory: AtomicU64,
     pub started_ms: i64,

@@ -14,6 +14,7 @@ use crate::server::{EndRequest, Phase, Server};
 use crate::{commands, listen, memory, memtest, persistence, syscheck};
 use baton::persist::load::Progress;
 use baton::registry::Registry;
+use baton::replication::random_id;
 use baton::storage::RealStorage;
 use baton::{Node, NodeOptions};
 use baton_engine::error::CommandError;
@@ -247,6 +248,7 @@ fn make_server(
         settings: commands::engine_settings(&settings),
         hash_seed: [seeds[0], seeds[1], seeds[2], seeds[3]],
         seed: seeds[4],
+        replication_id: random_id(),
         registry,
         used_memory: memory::used_near,
         storage: Arc::new(RealStorage),
@@ -268,8 +270,7 @@ fn make_server(
         blocked: AtomicUsize::new(0),
         phase: watch::Sender::new(Phase::Serving),
         end_requests,
-        run_id: random_id(),
-        replication_id: random_id(),
+        run_id: random_id().to_string(),
         startup_memory: AtomicU64::new(memory::used()),
         started_ms,
         peak_memory: AtomicU64::new(0),
@@ -304,11 +305,6 @@ fn make_server(
         log!(Level::Warning, "Unable to write oom_score_adj: {error}");
     }
     server
-}
-
-/// 40 random hexadecimal digits.
-fn random_id() -> String {
-    (0..5).map(|_| format!("{:08x}", random_u64() as u32)).collect()
 }
 
 /// Randomness of the operating system, through the seeds that the standard library draws from it.

@@ -6,6 +6,7 @@ use super::{InProcess, Inner, Policy, Store};
 use crate::held::Who;
 use crate::node::{Node, NodeOptions};
 use crate::registry::Registry;
+use crate::replication::random_id;
 use crate::storage::RealStorage;
 use baton_engine::settings::{EvictionPolicy, Settings};
 use parking_lot::Mutex;
@@ -270,6 +271,7 @@ impl Builder {
             settings: self.settings.clone(),
             hash_seed: std::array::from_fn(|_| random()),
             seed: random(),
+            replication_id: random_id(),
             registry: Registry::new(&[]),
             used_memory: self.used_memory,
             storage: Arc::new(RealStorage),

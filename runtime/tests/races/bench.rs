@@ -3,6 +3,7 @@
 use baton::batch::Call;
 use baton::held::{Blocked, Held, Identity, Who};
 use baton::registry::Registry;
+use baton::replication::identity::ReplId;
 use baton::{Node, NodeOptions};
 use baton_engine::command::{Args, Arity, Command, Flag, KeyFlag, Run, keys};
 use baton_engine::context::Context;
@@ -111,6 +112,7 @@ impl Bench {
             settings: Settings::default(),
             hash_seed: [1, 2, 3, 4],
             seed: 5,
+            replication_id: ReplId::from_random([6; 20]),
             registry: Registry::new(&[MISCHIEF]),
             used_memory: |_| 0,
             storage: std::sync::Arc::new(baton::storage::RealStorage),

@@ -5,6 +5,7 @@ use baton::persist::load::Progress;
 use baton::persist::log::{RewriteError, RewriteOptions};
 use baton::persist::open::{OpenError, OpenOptions, Opened, open};
 use baton::registry::Registry;
+use baton::replication::identity::ReplId;
 use baton::snapshot::{SnapshotError, SnapshotOptions, Written};
 use baton::storage::{SimulatedStorage, Storage};
 use baton::{Node, NodeOptions};
@@ -41,6 +42,7 @@ pub fn node(storage: &SimulatedStorage, cores: usize) -> Arc<Node> {
         settings: Settings { databases: DATABASES, ..Settings::default() },
         hash_seed: [1, 2, 3, 4],
         seed: 5,
+        replication_id: ReplId::from_random([6; 20]),
         registry: Registry::new(&[]),
         used_memory: |_| 0,
         storage: Arc::new(storage.clone()),

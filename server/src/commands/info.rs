@@ -545,11 +545,12 @@ fn stats(facts: &Facts<'_>, out: &mut String) {
 }
 
 fn replication(facts: &Facts<'_>, out: &mut String) {
+    let history = facts.server.node.replication().history();
     fields!(out,
         "role": "master",
         "connected_slaves": 0,
         "master_failover_state": "no-failover",
-        "master_replid": facts.server.replication_id,
+        "master_replid": history.id,
         "master_replid2": format_args!("{:040}", 0),
         "master_repl_offset": 0,
         "second_repl_offset": -1,
