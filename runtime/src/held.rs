@@ -165,6 +165,15 @@ impl<'n> Held<'n> {
         subscription
     }
 
+    /// A point of the stream where somebody may join it who has the data as they are now: the offset, and the database
+    /// that the stream is in. That of a primary begins with a `SELECT` from here on. Every core must be held.
+    pub fn join_stream(&mut self) -> (u64, usize) {
+        assert!(self.is_all(), "a point in the order of everything needs every baton");
+        self.push_effects();
+        let is_own = !self.node.replication().is_replica();
+        self.node.journal().join(is_own)
+    }
+
     /// Collects effects from here on if anybody wants them. Every core must be held.
     pub fn listen_if_wanted(&mut self) {
         let wanted = self.node.journal().is_wanted();

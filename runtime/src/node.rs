@@ -158,7 +158,7 @@ pub struct Node {
     pub log: Log,
     /// Snapshots of all data.
     pub snapshots: Snapshots,
-    replication: Replication,
+    pub(crate) replication: Replication,
     storage: Arc<dyn Storage>,
     changes_seen: Vec<AtomicU64>,
     /// Commands that took long, in microseconds.

@@ -1,4 +1,5 @@
-//! Snapshots: the data of all cores as they were at one moment, written to a file while the node goes on serving.
+//! Snapshots: the data of all cores as they were at one moment, written to a file, or sent to replicas, while the node goes
+//! on serving.
 //!
 //! | who                    | does                                                                              |
 //! |------------------------|-----------------------------------------------------------------------------------|
@@ -11,12 +12,16 @@
 
 use crate::held::Held;
 use crate::node::Node;
+use crate::replication::Moment;
+use crate::replication::transfer::{End, Fanout};
+use crate::storage::File;
 use baton_engine::error::CommandError;
 use baton_engine::keyspace::save::Section;
 use baton_engine::rdb::Version;
 use baton_engine::rdb::save::SaveOptions;
 use baton_engine::slot::SLOTS;
 use baton_engine::snapshot::{Head, TooNew, WRITTEN_HERE, Writer};
+use bytes::Bytes;
 use parking_lot::Mutex;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -52,6 +57,14 @@ pub struct SnapshotOptions {
     pub delay: Duration,
 }
 
+/// Where a snapshot goes.
+enum Target {
+    /// Into a file that takes this place when it is whole.
+    File(PathBuf),
+    /// To replicas, as it is made.
+    Replicas(Fanout),
+}
+
 /// Why a snapshot was not written. The file that was there before is untouched.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum SnapshotError {
@@ -80,6 +93,9 @@ pub enum SnapshotError {
     /// No thread could be started.
     #[error("no thread: {0}")]
     Thread(Arc<std::io::Error>),
+    /// It was for replicas, and none of them takes it any more.
+    #[error("no replica is left that takes it")]
+    NobodyLeft,
 }
 
 /// A snapshot that has been written.
@@ -97,6 +113,46 @@ pub struct Written {
     pub held: Duration,
     /// Changes of the node (`dirty`) that are in it.
     pub changes: u64,
+}
+
+/// Where the bytes of a snapshot are written.
+enum Output<'t> {
+    File { file: Arc<dyn File>, path: &'t Path, written: u64 },
+    Replicas { fanout: &'t Fanout, written: u64 },
+}
+
+impl Output<'_> {
+    /// Writes what has been collected.
+    fn append(&mut self, out: &mut Vec<u8>) -> Result<(), SnapshotError> {
+        match self {
+            Self::File { file, path, written } => {
+                file.append(&[&*out]).map_err(failed("write", path))?;
+                *written += out.len() as u64;
+                out.clear();
+            }
+            Self::Replicas { fanout, written } => {
+                *written += out.len() as u64;
+                let next = Vec::with_capacity(out.capacity());
+                if !fanout.push(&Bytes::from(std::mem::replace(out, next))) {
+                    return Err(SnapshotError::NobodyLeft);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn sync(&self) -> Result<(), SnapshotError> {
+        match self {
+            Self::File { file, path, .. } => file.sync_data().map_err(failed("sync", path)),
+            Self::Replicas { .. } => Ok(()),
+        }
+    }
+
+    fn written(&self) -> u64 {
+        match self {
+            Self::File { written, .. } | Self::Replicas { written, .. } => *written,
+        }
+    }
 }
 
 /// A snapshot on its way.
@@ -224,6 +280,32 @@ impl Node {
         at_point: impl FnOnce(&mut Held<'_>) -> P + Send + 'static,
         ended: impl FnOnce(Result<(Written, P), SnapshotError>) + Send + 'static,
     ) -> Result<Arc<Run>, SnapshotError> {
+        let target = Target::File(options.path.clone());
+        self.begin(target, options, at_point, ended)
+    }
+
+    /// Begins a snapshot that goes to replicas as it is made; `options.path` and what is said about syncs do not matter.
+    /// Who takes it may be added at its moment, in `at_point`. The rest is as in [`begin_snapshot`](Self::begin_snapshot).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn stream_snapshot<P: Send + 'static>(
+        self: &Arc<Self>,
+        options: SnapshotOptions,
+        replicas: Fanout,
+        at_point: impl FnOnce(&mut Held<'_>) -> P + Send + 'static,
+        ended: impl FnOnce(Result<(Written, P), SnapshotError>) + Send + 'static,
+    ) -> Result<Arc<Run>, SnapshotError> {
+        self.begin(Target::Replicas(replicas), options, at_point, ended)
+    }
+
+    fn begin<P: Send + 'static>(
+        self: &Arc<Self>,
+        target: Target,
+        options: SnapshotOptions,
+        at_point: impl FnOnce(&mut Held<'_>) -> P + Send + 'static,
+        ended: impl FnOnce(Result<(Written, P), SnapshotError>) + Send + 'static,
+    ) -> Result<Arc<Run>, SnapshotError> {
         let (inlet, outlet) = mpsc::channel();
         let mut run = Run {
             number: 0,
@@ -246,7 +328,7 @@ impl Node {
         };
         let (node, own) = (self.clone(), run.clone());
         let work = move || {
-            let result = node.write_snapshot(&own, &outlet, &options, at_point);
+            let result = node.write_snapshot(&own, &outlet, &options, &target, at_point);
             own.over.store(true, Ordering::Release);
             node.snapshots.is_running.store(false, Ordering::Release);
             for state in node.hold_all().states() {
@@ -311,14 +393,37 @@ impl Node {
         run: &Arc<Run>,
         outlet: &mpsc::Receiver<Message>,
         options: &SnapshotOptions,
+        target: &Target,
         at_point: impl FnOnce(&mut Held<'_>) -> P,
     ) -> Result<(Written, P), SnapshotError> {
-        let temp = temporary(&options.path);
+        match target {
+            Target::File(path) => self.write_file(run, outlet, options, path, at_point),
+            Target::Replicas(fanout) => {
+                let output = Output::Replicas { fanout, written: 0 };
+                let made = self.fill_snapshot(run, outlet, options, output, at_point);
+                fanout.end(if made.is_ok() { End::Whole } else { End::Failed });
+                made
+            }
+        }
+    }
+
+    fn write_file<P>(
+        self: &Arc<Self>,
+        run: &Arc<Run>,
+        outlet: &mpsc::Receiver<Message>,
+        options: &SnapshotOptions,
+        path: &Path,
+        at_point: impl FnOnce(&mut Held<'_>) -> P,
+    ) -> Result<(Written, P), SnapshotError> {
+        let temp = temporary(path);
         let storage = self.storage();
-        let made = self.fill_snapshot(run, outlet, options, &temp, at_point);
+        let made = storage.create(&temp).map_err(failed("create", &temp)).and_then(|file| {
+            let output = Output::File { file, path: &temp, written: 0 };
+            self.fill_snapshot(run, outlet, options, output, at_point)
+        });
         let placed = made.and_then(|made| {
-            storage.rename(&temp, &options.path).map_err(failed("rename", &temp))?;
-            let directory = options.path.parent().unwrap_or(Path::new("."));
+            storage.rename(&temp, path).map_err(failed("rename", &temp))?;
+            let directory = path.parent().unwrap_or(Path::new("."));
             storage.sync_dir(directory).map_err(failed("sync the directory", directory))?;
             Ok(made)
         });
@@ -334,10 +439,9 @@ impl Node {
         run: &Arc<Run>,
         outlet: &mpsc::Receiver<Message>,
         options: &SnapshotOptions,
-        temp: &Path,
+        mut output: Output<'_>,
         at_point: impl FnOnce(&mut Held<'_>) -> P,
     ) -> Result<(Written, P), SnapshotError> {
-        let file = self.storage().create(temp).map_err(failed("create", temp))?;
         let used_memory = self.used_memory();
         let (point, begun) = self.begin_saves(options, at_point);
         run.keys.store(begun.sizes.iter().map(|(keys, _)| *keys).sum(), Ordering::Relaxed);
@@ -352,6 +456,7 @@ impl Node {
             ("used-mem", used_memory.to_string()),
             (WRITTEN_HERE, env!("CARGO_PKG_VERSION").to_owned()),
         ];
+        aux.extend(begun.moment.iter().flat_map(Moment::aux));
         aux.extend(options.aux.iter().cloned());
         let mut out = Vec::with_capacity(WRITE_BYTES * 2);
         let functions: Vec<&[u8]> = begun.libraries.iter().map(Vec::as_slice).collect();
@@ -370,21 +475,20 @@ impl Node {
                 out.extend_from_slice(&section.bytes);
                 run.queued.fetch_sub(section.bytes.len(), Ordering::AcqRel);
                 if out.len() >= WRITE_BYTES {
-                    file.append(&[&out]).map_err(failed("write", temp))?;
-                    out.clear();
+                    output.append(&mut out)?;
                 }
                 if options.incremental_sync && writer.written() >= synced + SYNC_BYTES {
-                    file.sync_data().map_err(failed("sync", temp))?;
+                    output.sync()?;
                     synced = writer.written();
                 }
             }
         }
         writer.finish(options.checksum, &mut out);
-        file.append(&[&out]).map_err(failed("write", temp))?;
-        file.sync_data().map_err(failed("sync", temp))?;
+        output.append(&mut out)?;
+        output.sync()?;
         let written = Written {
             keys: run.keys_done.load(Ordering::Relaxed),
-            bytes: file.len().map_err(failed("measure", temp))?,
+            bytes: output.written(),
             version: begun.version,
             took: run.elapsed(),
             held: begun.held,
@@ -413,6 +517,7 @@ impl Node {
             changes: 0,
             version: options.save.target,
             held: Duration::ZERO,
+            moment: None,
             libraries: self.libraries.sources(),
         };
         for state in held.states() {
@@ -429,6 +534,11 @@ impl Node {
             }
         }
         let point = at_point(&mut held);
+        let replication = self.replication();
+        if replication.has_backlog() || replication.is_replica() {
+            let (offset, db) = held.join_stream();
+            begun.moment = Some(Moment { id: replication.history().id, offset, db });
+        }
         begun.held = start.elapsed();
         (point, begun)
     }
@@ -469,6 +579,8 @@ struct Begun {
     changes: u64,
     version: Version,
     held: Duration,
+    /// Where it stands in the stream, if there is one.
+    moment: Option<Moment>,
     libraries: Vec<Vec<u8>>,
 }
 

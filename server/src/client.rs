@@ -169,6 +169,8 @@ pub struct Client {
     /// CLIENT CAPA REDIRECT.
     pub can_redirect: AtomicBool,
     pub is_monitor: AtomicBool,
+    /// It is served as a replica.
+    pub is_replica: AtomicBool,
     pub is_blocked: AtomicBool,
     /// Number of the wait that CLIENT UNBLOCK may end; 0 for none.
     pub wait: AtomicU64,
@@ -217,6 +219,7 @@ impl Client {
             watch_flag: Mutex::default(),
             can_redirect: AtomicBool::new(false),
             is_monitor: AtomicBool::new(false),
+            is_replica: AtomicBool::new(false),
             is_blocked: AtomicBool::new(false),
             wait: AtomicU64::new(0),
             no_evict: AtomicBool::new(false),
@@ -332,7 +335,13 @@ impl Client {
 
     /// Its class for output limits.
     pub fn class(&self) -> Class {
-        if self.subscriptions() > 0 { Class::PubSub } else { Class::Normal }
+        if self.is_replica.load(Ordering::Relaxed) {
+            Class::Replica
+        } else if self.subscriptions() > 0 {
+            Class::PubSub
+        } else {
+            Class::Normal
+        }
     }
 }
 

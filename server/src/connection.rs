@@ -12,6 +12,8 @@
 //! request that has not come whole. A client that does not read its replies is not read from either once so many of
 //! them wait that memory would suffer.
 
+mod replica;
+
 use crate::client::{End, Post};
 use crate::flusher::{Flusher, Until};
 use crate::protocol::{Limits, Parser, ProtocolError};
@@ -21,6 +23,7 @@ use baton::batch::Call;
 use baton::held::Identity;
 use baton::journal::{self, Verdict};
 use baton_engine::command::Flag;
+use baton::replication::links::Link;
 use baton_engine::error::CommandError;
 use baton_engine::reply::{Out, Reply};
 use futures_util::FutureExt;
@@ -28,7 +31,7 @@ use smallvec::SmallVec;
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -128,6 +131,8 @@ pub struct Connection<S> {
     end_of_input: bool,
     /// How often a command has waited.
     waits: u64,
+    /// The client has asked to be served as a replica.
+    becomes: Option<Arc<Link>>,
 }
 
 /// How a wait ended.
@@ -171,6 +176,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             written: 0,
             end_of_input: false,
             waits: 0,
+            becomes: None,
         }
     }
 
@@ -200,6 +206,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     self.process().await;
                     self.release_input();
                 }
+            }
+            if let Some(link) = self.becomes.take() {
+                // Boxed: few connections are those of replicas.
+                Box::pin(self.serve_replica(link)).await;
             }
             if self.session.client.ending() == End::Now || self.is_over_limit() {
                 break;
@@ -373,7 +383,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 // Boxed: else the future of every idle connection would have room for this.
                 Box::pin(self.run_requests()).await;
             }
-            if self.session.client.ending() != End::No {
+            if self.session.client.ending() != End::No || self.becomes.is_some() {
                 return;
             }
             if let Some(error) = stop {
@@ -455,7 +465,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
                 self.flush_some().await;
             }
-            if self.session.client.ending() != End::No {
+            if self.session.client.ending() != End::No || self.becomes.is_some() {
                 return;
             }
         }
@@ -499,6 +509,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         match after {
             After::Go => return,
             After::Close => return,
+            After::Replicate(link) => {
+                self.becomes = Some(link);
+                return;
+            }
             After::Sleep(time) => {
                 self.flush_some().await;
                 tokio::time::sleep(time).await;
@@ -604,7 +618,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// WAITAOF: waits until the log has been synced far enough, or the time is over.
+    /// WAIT, WAITAOF: waits until the log has been synced far enough here or by replicas, or the time is over.
     async fn wait_for_sync(&mut self, until_ms: Option<i64>, sync: SyncWait) -> WaitEnd {
         let node = self.server.node.clone();
         // What was pushed may not have been written yet.
@@ -613,8 +627,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let mut asked = 0;
         while !sync.is_over(&node) {
             let reading = self.input.len() < AHEAD_MAX;
+            let mut acknowledged = pin!(node.replication().links.acknowledged().notified());
             let event = poll_fn(|cx| {
-                self.buffers.flusher.wait(Until::Synced(sync.offset), &mut asked, cx.waker());
+                if sync.local {
+                    self.buffers.flusher.wait(Until::Synced(sync.offset), &mut asked, cx.waker());
+                }
+                if acknowledged.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(None);
+                }
                 if sync.is_over(&node) { Poll::Ready(None) } else { self.poll_next(cx, reading).map(Some) }
             });
             let event = match until_ms {

@@ -6,6 +6,7 @@ use crate::flusher::Flusher;
 use crate::log;
 use crate::logging::Level;
 use crate::persistence;
+use crate::replication;
 use crate::server::{Phase, Server};
 use crate::session::Session;
 use baton::snapshot::Next;
@@ -384,6 +385,7 @@ async fn chores(server: Arc<Server>, core: usize, flusher: Rc<Flusher>) {
             server.sample_rates();
             server.evict_clients_thoroughly();
             persistence::chores(&server);
+            replication::chores(&server);
         }
         let (figures, us) = (&server.cores[core], start.elapsed().as_micros() as u64);
         figures.chores.fetch_add(1, Ordering::Relaxed);
@@ -426,7 +428,8 @@ fn close_idle(server: &Server, core: usize) {
         let silent = now_ms - client.last_ms.load(Ordering::Relaxed) > timeout * 1_000;
         let excused = client.is_blocked.load(Ordering::Relaxed)
             || client.subscriptions() > 0
-            || client.is_monitor.load(Ordering::Relaxed);
+            || client.is_monitor.load(Ordering::Relaxed)
+            || client.is_replica.load(Ordering::Relaxed);
         if silent && !excused {
             log!(Level::Verbose, "Closing idle client id={} addr={}", client.id, client.address());
             client.end(End::Now);

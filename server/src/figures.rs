@@ -167,6 +167,7 @@ impl Server {
         *self.rates.lock() = Rates::default();
         self.node.janitor.reset();
         self.node.journal().reset();
+        self.node.replication().counts.reset();
     }
 }
 

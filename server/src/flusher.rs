@@ -1,4 +1,5 @@
-//! The flusher of a core: writes the log once per turn of the core's loop, for all its connections.
+//! The flusher of a core: writes the log once per turn of the core's loop, for all its connections, and has it sent to the
+//! replicas.
 //!
 //! A connection whose commands left effects keeps its replies back and asks the flusher to run. The flusher is a task like
 //! the connections, so it comes after all of them that have something to do in this turn; it writes what they have
@@ -48,7 +49,9 @@ impl Flusher {
     /// Has the log written at the end of this turn, if there is anything to write.
     #[inline]
     pub fn kick(&self) {
-        if !self.kicked.get() && self.node.journal().has_unwritten() {
+        if !self.kicked.get()
+            && (self.node.journal().has_unwritten() || self.node.replication().links.count() > 0)
+        {
             self.kicked.set(true);
             self.wake();
         }
@@ -86,6 +89,7 @@ impl Flusher {
         }
         if self.kicked.replace(false) {
             self.node.journal().write();
+            self.node.replication().links.wake();
         }
         self.let_go();
         if !self.waiting.borrow().is_empty() {

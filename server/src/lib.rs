@@ -37,6 +37,7 @@ pub mod memory;
 mod memtest;
 mod persistence;
 pub mod protocol;
+mod replication;
 mod server;
 mod session;
 mod start;

@@ -8,6 +8,7 @@ use crate::listen::Listeners;
 use crate::log;
 use crate::logging::Level;
 use crate::persistence::{Rewrites, Snapshots, Told};
+use crate::replication::Serving;
 use baton::Node;
 use baton::persist::load::Progress;
 use baton::registry::Registered;
@@ -72,6 +73,8 @@ pub struct Server {
     pub rewrites: Rewrites,
     /// What became of the snapshots.
     pub snapshots: Snapshots,
+    /// What is kept for replicas.
+    pub replicas: Serving,
     /// The listening sockets, for changes at run time.
     pub listening: Mutex<Listeners>,
     /// What has happened so far.

@@ -1,13 +1,14 @@
 //! The state of one client's conversation, and what becomes of each command.
 
 use crate::client::{Client, End};
-use crate::commands::{Flow, presentable};
+use crate::commands::{AsReplica, Flow, presentable};
 use crate::persistence;
 use crate::server::Server;
 use baton::Node;
 use baton::batch::Call;
 use baton::held::{Blocked, Held, Who};
 use baton::registry::Registered;
+use baton::replication::links::Link;
 use baton::slowlog::Noted;
 use baton::tracking::{self, Mode, Tracker};
 use baton_engine::command::Flag;
@@ -85,16 +86,20 @@ pub struct Session {
     pub tracking: Mode,
     /// Offset in the log up to which this client's commands have left something.
     pub journaled: u64,
+    /// What is known of the replica behind this connection, if it is one.
+    pub replica: Option<Box<AsReplica>>,
 }
 
-/// What WAITAOF waits for.
+/// What WAIT and WAITAOF wait for.
 #[derive(Clone, Copy, Debug)]
 pub struct SyncWait {
+    /// WAITAOF: what counts is what is on disk.
+    pub on_disk: bool,
     /// Offset of the client's last write in the log.
     pub offset: u64,
     /// This node is to have synced it.
     pub local: bool,
-    /// So many replicas are to have synced it.
+    /// So many replicas are to have it, or have synced it.
     pub replicas: i64,
 }
 
@@ -109,16 +114,20 @@ impl SyncWait {
     pub fn answer(&self, node: &Node) -> Vec<u8> {
         let (local, replicas) = self.reached(node);
         let mut out = Out::new(false);
-        out.array(2);
-        out.integer(i64::from(local));
+        if self.on_disk {
+            out.array(2);
+            out.integer(i64::from(local));
+        }
         out.integer(replicas);
         out.into_bytes()
     }
 
-    /// Whether this node has synced it, and how many replicas have: none as yet.
+    /// Whether this node has synced it, and how many replicas have it, or have synced it.
     fn reached(&self, node: &Node) -> (bool, i64) {
-        let journal = node.journal();
-        (journal.has_file() && journal.synced() >= self.offset, 0)
+        let (journal, links) = (node.journal(), &node.replication().links);
+        let replicas =
+            if self.on_disk { links.count_synced(self.offset) } else { links.count_having(self.offset) };
+        (journal.has_file() && journal.synced() >= self.offset, replicas as i64)
     }
 }
 
@@ -151,6 +160,8 @@ pub enum After {
     Sleep(std::time::Duration),
     /// Send what has been written, then close.
     Close,
+    /// Go on as the connection of a replica.
+    Replicate(Arc<Link>),
 }
 
 impl Session {
@@ -177,6 +188,7 @@ impl Session {
             subscriptions: None,
             tracking: Mode::Off,
             journaled: 0,
+            replica: None,
         }
     }
 
@@ -192,6 +204,7 @@ impl Session {
             && !self.server.is_paused.load(Ordering::Relaxed)
             && !self.server.is_loading.load(Ordering::Relaxed)
             && self.server.snapshots.last_ok.load(Ordering::Relaxed)
+            && !self.server.replicas.too_few.load(Ordering::Relaxed)
     }
 
     /// Decides about a command.
@@ -332,6 +345,9 @@ impl Session {
             if let Some(refusal) = self.server.node.journal().refusal() {
                 return Err(refusal);
             }
+        }
+        if writes && self.server.replicas.too_few.load(Ordering::Relaxed) {
+            return Err(CommandError::text("NOREPLICAS Not enough good replicas to write."));
         }
         if self.server.is_loading.load(Ordering::Relaxed) && !command.has(Flag::Loading) {
             return Err(CommandError::text("LOADING Redis is loading the dataset in memory"));
@@ -508,6 +524,7 @@ impl Session {
             Ok(Flow::WaitForSync { until_ms, sync }) => {
                 After::Wait { command, blocked: None, until_ms, timeout: Reply::Null, sync: Some(sync) }
             }
+            Ok(Flow::Replicate(link)) => After::Replicate(link),
             Ok(Flow::Close) => {
                 self.client.end(End::AfterReply);
                 After::Close

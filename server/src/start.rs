@@ -10,6 +10,7 @@ use crate::figures::{CoreFigures, Counters};
 use crate::log;
 use crate::logging::{self, Level, Role};
 use crate::persistence::{Rewrites, Snapshots, Told};
+use crate::replication::Serving;
 use crate::server::{EndRequest, Phase, Server};
 use crate::{commands, listen, memory, memtest, persistence, syscheck};
 use baton::persist::load::Progress;
@@ -276,6 +277,7 @@ fn make_server(
         peak_memory: AtomicU64::new(0),
         rewrites: Rewrites::default(),
         snapshots: Snapshots::new(started_ms / 1_000),
+        replicas: Serving::default(),
         listening: Mutex::default(),
         counters: Counters::default(),
         rates: Mutex::default(),

@@ -246,6 +246,15 @@ impl Journal {
         note_push();
     }
 
+    /// Appends a command that changes nothing and is for those who follow the log: `PING`, `REPLCONF GETACK`. Returns the
+    /// offset behind it. Nobody has to wait for it; whoever writes the log next writes it too.
+    pub fn push_signal(&self, command: &[u8]) -> u64 {
+        let mut pending = self.shared.pending.lock();
+        pending.push_raw(command);
+        self.shared.pushed.store(pending.end, Ordering::Release);
+        pending.end
+    }
+
     /// Offset up to which effects have been pushed.
     #[inline]
     pub fn pushed(&self) -> u64 {
@@ -329,6 +338,12 @@ impl Journal {
         // A log that is pushed to rarely is to be in its new file soon all the same.
         self.shared.bell.ring();
         offset
+    }
+
+    /// The offset of the next byte and the database that the log is in. `anew`: the next effect names its database, for
+    /// those who do not know.
+    pub(crate) fn join(&self, anew: bool) -> (u64, usize) {
+        self.shared.pending.lock().join(anew)
     }
 
     pub(crate) fn subscribe(&self, reader: Box<dyn Reader>) -> (u64, u64) {

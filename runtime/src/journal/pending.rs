@@ -76,6 +76,20 @@ impl Pending {
             }
             self.bytes.extend_from_slice(bytes);
         }
+        self.pass_on(start);
+    }
+
+    /// Appends whole commands as they are, which leave the log in the database that it is in.
+    pub fn push_raw(&mut self, bytes: &[u8]) {
+        if self.is_wanted() {
+            let start = self.bytes.len();
+            self.bytes.extend_from_slice(bytes);
+            self.pass_on(start);
+        }
+    }
+
+    /// Gives what was appended from `start` on to all who want it.
+    fn pass_on(&mut self, start: usize) {
         let pushed = &self.bytes[start..];
         for (_, reader) in &mut self.readers {
             reader.take(self.end, pushed);
@@ -92,6 +106,13 @@ impl Pending {
         self.db = None;
         self.cuts.push(Cut { at: self.bytes.len(), offset: self.end, next });
         self.end
+    }
+
+    pub fn join(&mut self, anew: bool) -> (u64, usize) {
+        if anew {
+            self.db = None;
+        }
+        (self.end, self.db.unwrap_or(0))
     }
 
     pub fn subscribe(&mut self, reader: Box<dyn Reader>) -> (u64, u64) {

@@ -7,6 +7,7 @@ use super::load::{self, LoadError, LoadOptions, Progress};
 use super::log_dir::{LogDir, LogDirError};
 use super::replay::{self, ReplayError};
 use crate::node::Node;
+use crate::replication::Moment;
 use crate::storage::{Storage, mapped};
 use baton_engine::aof::read::{Position, Reader, Verdict, starts_with_snapshot};
 use bytes::Bytes;
@@ -58,6 +59,8 @@ pub struct Opened {
     pub source: Source,
     /// The log, if there is one, and where writing goes on in its last increment.
     pub log: Option<(LogDir, Position)>,
+    /// Where the data stand in the stream of replication, if a snapshot says so and is all that was loaded.
+    pub moment: Option<Moment>,
     /// What whoever runs the node should know, in order.
     pub notes: Vec<String>,
 }
@@ -187,14 +190,16 @@ fn open_snapshot(
     let file = match storage.read(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Ok(Opened { source: Source::Nothing, log: None, notes: Vec::new() });
+            return Ok(Opened { source: Source::Nothing, log: None, moment: None, notes: Vec::new() });
         }
         Err(error) => return Err(OpenError::File { doing: "read", path: path.clone(), error }),
     };
     progress.total.store(file.len() as u64, Ordering::Relaxed);
     let loaded = load::snapshot(node, &shown(path), &file, options.load(true), progress)?;
     let notes = vec![told(&shown(path), &loaded)];
-    Ok(Opened { source: Source::Snapshot, log: None, notes })
+    // Replicas still have keys that were left out here, and nobody would tell them.
+    let moment = if loaded.expired == 0 { Moment::of_aux(&loaded.aux) } else { None };
+    Ok(Opened { source: Source::Snapshot, log: None, moment, notes })
 }
 
 /// Reads the log of a node that has one open into the node, which has been emptied.
@@ -204,13 +209,13 @@ fn open_snapshot(
 pub fn reread_log(node: &Arc<Node>, options: &OpenOptions, progress: &Progress) -> Result<Opened, OpenError> {
     let dir = node.log.dir();
     let Some(log) = &*dir else {
-        return Ok(Opened { source: Source::Nothing, log: None, notes: Vec::new() });
+        return Ok(Opened { source: Source::Nothing, log: None, moment: None, notes: Vec::new() });
     };
     progress.begin(node.now_ms());
     let loaded = load_log(node, node.shared_storage(), options, log, progress);
     progress.end();
     let (_, notes) = loaded?;
-    Ok(Opened { source: Source::Log, log: None, notes }.with_libraries(node))
+    Ok(Opened { source: Source::Log, log: None, moment: None, notes }.with_libraries(node))
 }
 
 fn open_log(
@@ -221,7 +226,7 @@ fn open_log(
     progress: &Progress,
 ) -> Result<Opened, OpenError> {
     let (position, notes) = load_log(node, storage, options, &log, progress)?;
-    Ok(Opened { source: Source::Log, log: Some((log, position)), notes })
+    Ok(Opened { source: Source::Log, log: Some((log, position)), moment: None, notes })
 }
 
 /// Where the last file of the log ends, and what there is to say.

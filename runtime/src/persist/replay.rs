@@ -124,6 +124,9 @@ pub fn commands(
                 told = unit.end;
             }
             for command in unit.commands() {
+                if is_signal(command.args) {
+                    continue;
+                }
                 if let Some(done) = node.libraries.run(command.args) {
                     applied.fetch_add(1, Ordering::Relaxed);
                     refused.fetch_add(u64::from(!done), Ordering::Relaxed);
@@ -155,6 +158,11 @@ pub fn commands(
     })?;
     let (commands, refused) = (applied.into_inner(), refused.into_inner());
     Ok(Replayed { position, verdict, commands, refused })
+}
+
+/// Whether a command changes nothing: it was for the replicas, whose stream the log is too.
+fn is_signal(args: &[&[u8]]) -> bool {
+    args[0].eq_ignore_ascii_case(b"PING") || args[0].eq_ignore_ascii_case(b"REPLCONF")
 }
 
 /// The command of this name, whatever it is called here: a log knows the names that commands have of their own.

@@ -133,7 +133,7 @@ pub fn restore(
     if mapped::faults() != faults {
         return Err(OpenError::Vanished.into());
     }
-    Ok(Opened { source: Source::Log, log: None, notes: notes? }.with_libraries(node))
+    Ok(Opened { source: Source::Log, log: None, moment: None, notes: notes? }.with_libraries(node))
 }
 
 fn load(

@@ -4,6 +4,10 @@
 //! |------------|------------------------------------------------------------------------------|
 //! | `identity` | which history the data belong to, and whether a replica can go on in it      |
 //! | `role`     | whether this node is a primary or a replica                                  |
+//! | `backlog`  | the last bytes of the stream, for all who read it                            |
+//! | `primary`  | one replica as its primary sees it: a state machine                          |
+//! | `links`    | the replicas that are connected                                              |
+//! | `transfer` | a snapshot on its way to replicas                                            |
 //!
 //! The stream of a primary *is* its journal (`crate::journal`): the offset of replication is the offset of the log. While
 //! nobody follows the log, nothing is encoded and the offset stands still.
@@ -14,15 +18,23 @@
 //!
 //! Absent on purpose: sockets of replicas, commands, settings: the shell of the server knows those.
 
+pub mod backlog;
 pub mod identity;
+pub mod links;
+pub mod primary;
 pub mod role;
+pub mod transfer;
 
-use arc_swap::ArcSwap;
+use crate::held::Held;
+use crate::node::Node;
+use arc_swap::{ArcSwap, ArcSwapOption};
+use backlog::{Backlog, Feed};
 use identity::{History, ReplId};
+use links::Links;
 use parking_lot::Mutex;
 use role::Role;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// A name for a history that begins: from the randomness of the operating system, through the seeds that the standard
 /// library draws from it.
@@ -40,6 +52,68 @@ pub struct Replication {
     history: Mutex<History>,
     role: ArcSwap<Role>,
     is_replica: AtomicBool,
+    /// The last bytes of the stream, once anybody has asked for it.
+    backlog: ArcSwapOption<Backlog>,
+    /// The number under which it follows the journal.
+    subscription: AtomicU64,
+    /// The replicas that are connected.
+    pub links: Links,
+    /// What INFO counts.
+    pub counts: Counts,
+}
+
+/// What INFO counts of synchronisations.
+#[derive(Debug, Default)]
+pub struct Counts {
+    /// Full ones.
+    pub full: AtomicU64,
+    /// Replicas that went on where they were.
+    pub partial_ok: AtomicU64,
+    /// Replicas that could not.
+    pub partial_err: AtomicU64,
+}
+
+impl Counts {
+    /// CONFIG RESETSTAT.
+    pub fn reset(&self) {
+        for count in [&self.full, &self.partial_ok, &self.partial_err] {
+            count.store(0, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Where a snapshot stands in the stream, for who goes on from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// The history.
+    pub id: ReplId,
+    /// Bytes of it that the snapshot holds.
+    pub offset: u64,
+    /// The database that the stream is in there.
+    pub db: usize,
+}
+
+impl Moment {
+    /// From the AUX fields of a snapshot.
+    pub fn of_aux(aux: &[(Vec<u8>, Vec<u8>)]) -> Option<Self> {
+        let field =
+            |name: &str| aux.iter().find(|(key, _)| key == name.as_bytes()).map(|(_, value)| &**value);
+        let number = |name: &str| field(name).and_then(|text| str::from_utf8(text).ok()?.parse::<i64>().ok());
+        Some(Self {
+            id: ReplId::parse(field("repl-id")?)?,
+            offset: number("repl-offset").and_then(|offset| u64::try_from(offset).ok())?,
+            db: number("repl-stream-db").and_then(|db| usize::try_from(db).ok()).unwrap_or(0),
+        })
+    }
+
+    /// The AUX fields by which it is found again, as Redis names them.
+    pub fn aux(&self) -> [(&'static str, String); 3] {
+        [
+            ("repl-stream-db", self.db.to_string()),
+            ("repl-id", self.id.to_string()),
+            ("repl-offset", self.offset.to_string()),
+        ]
+    }
 }
 
 impl Replication {
@@ -49,7 +123,22 @@ impl Replication {
             history: Mutex::new(History::new(id)),
             role: ArcSwap::from_pointee(Role::Primary),
             is_replica: AtomicBool::new(false),
+            backlog: ArcSwapOption::empty(),
+            subscription: AtomicU64::new(0),
+            links: Links::default(),
+            counts: Counts::default(),
         }
+    }
+
+    /// The last bytes of the stream, if they are kept.
+    pub fn backlog(&self) -> Option<Arc<Backlog>> {
+        self.backlog.load_full()
+    }
+
+    /// Whether the last bytes of the stream are kept. One look.
+    #[inline]
+    pub fn has_backlog(&self) -> bool {
+        self.backlog.load().is_some()
     }
 
     /// Whether this node follows another one: one load, for the look before each command that writes.
@@ -77,5 +166,43 @@ impl Replication {
     /// Notes what has happened to the history: one of the functions of [`History`].
     pub fn with_history<R>(&self, change: impl FnOnce(&mut History) -> R) -> R {
         change(&mut self.history.lock())
+    }
+}
+
+impl Node {
+    /// A primary starts with data that were saved at this moment of a history: its replicas may go on where they were, as far as
+    /// they were no farther. Before the log is opened, and before anybody is served.
+    pub fn resume_history(self: &Arc<Self>, moment: Moment, id: ReplId, backlog_size: u64) {
+        let mut held = self.hold_all();
+        self.journal().set_offset(moment.offset);
+        self.replication.with_history(|history| history.resume(id, moment.id, moment.offset));
+        held.open_backlog(backlog_size);
+    }
+}
+
+impl Held<'_> {
+    /// The last bytes of the stream are kept from here on. Every core must be held.
+    pub fn open_backlog(&mut self, size: u64) -> Arc<Backlog> {
+        let node = self.node();
+        if let Some(backlog) = node.replication().backlog() {
+            return backlog;
+        }
+        let backlog = Arc::new(Backlog::new(size, self.join_stream().0));
+        let (number, offset) = self.subscribe(Box::new(Feed(backlog.clone())));
+        debug_assert_eq!(offset, backlog.end(), "nothing is pushed while every core is held");
+        let replication = node.replication();
+        replication.subscription.store(number, Ordering::Release);
+        replication.backlog.store(Some(backlog.clone()));
+        backlog
+    }
+
+    /// The stream is no longer kept. Every core must be held.
+    pub fn close_backlog(&mut self) {
+        let node = self.node();
+        let replication = node.replication();
+        if replication.backlog.swap(None).is_some() {
+            node.journal().unsubscribe(replication.subscription.load(Ordering::Acquire));
+            self.listen_if_wanted();
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! The server as a whole: TIME, ROLE, SHUTDOWN, LOLWUT.
+//! The server as a whole: TIME, SHUTDOWN, LOLWUT.
 
 use super::{Flow, Handler, WRITTEN};
 use crate::client::End;
@@ -8,7 +8,7 @@ use crate::logging::Level;
 use crate::server::EndRequest;
 use crate::session::Session;
 use baton::held::Held;
-use baton_engine::command::{Arity, Category, Command, Flag::*, Group};
+use baton_engine::command::{Arity, Command, Flag::*, Group};
 use baton_engine::error::CommandError;
 use baton_engine::number::parse_i64;
 use baton_engine::reply::Reply;
@@ -25,17 +25,6 @@ pub const COMMANDS: &[Command] = &[
         since: "2.6.0",
         complexity: "O(1)",
         summary: "Returns the time of the server: Unix seconds and microseconds.",
-        ..Command::BASE
-    },
-    Command {
-        name: "ROLE",
-        arity: Arity::Exactly(1),
-        flags: &[NoScript, Loading, Stale, Fast, Sentinel],
-        acl: &[Category::Admin, Category::Dangerous],
-        group: Group::Server,
-        since: "2.8.12",
-        complexity: "O(1)",
-        summary: "Returns the role of the server in replication.",
         ..Command::BASE
     },
     Command {
@@ -60,22 +49,13 @@ pub const COMMANDS: &[Command] = &[
     },
 ];
 
-pub const HANDLERS: &[(&str, Handler)] =
-    &[("time", time), ("role", role), ("shutdown", shutdown), ("lolwut", lolwut)];
+pub const HANDLERS: &[(&str, Handler)] = &[("time", time), ("shutdown", shutdown), ("lolwut", lolwut)];
 
 fn time(session: &mut Session, _: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<Flow, CommandError> {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     session.out.array(2);
     session.out.bulk_integer(now.as_secs() as i64);
     session.out.bulk_integer(i64::from(now.subsec_micros()));
-    WRITTEN
-}
-
-fn role(session: &mut Session, _: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<Flow, CommandError> {
-    session.out.array(3);
-    session.out.bulk(b"master");
-    session.out.integer(0);
-    session.out.array(0);
     WRITTEN
 }
 

@@ -578,6 +578,7 @@ fn flags(client: &Client) -> String {
     let tracker = client.tracker();
     let letters = [
         ('O', client.is_monitor.load(Relaxed)),
+        ('S', client.is_replica.load(Relaxed)),
         ('P', client.subscriptions() > 0),
         ('x', client.queued.load(Relaxed) >= 0),
         ('b', client.is_blocked.load(Relaxed)),

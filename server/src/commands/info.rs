@@ -474,6 +474,7 @@ fn stats(facts: &Facts<'_>, out: &mut String) {
     let errors: u64 = facts.books.iter().flat_map(|book| book.errors().values()).sum();
     let kbps = |bytes: u64| format!("{:.2}", bytes as f64 / 1_024.0);
     let (counters, pubsub) = (&server.counters, &server.node.pubsub);
+    let counts = &server.node.replication().counts;
     let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     let (reads, writes) = (server.total(|core| &core.reads), server.total(|core| &core.writes));
     fields!(out,
@@ -483,15 +484,15 @@ fn stats(facts: &Facts<'_>, out: &mut String) {
         "total_net_input_bytes": server.total(|core| &core.bytes_in),
         "total_net_output_bytes": server.total(|core| &core.bytes_out),
         "total_net_repl_input_bytes": 0,
-        "total_net_repl_output_bytes": 0,
+        "total_net_repl_output_bytes": load(&server.replicas.bytes_out),
         "instantaneous_input_kbps": kbps(rates.bytes_in),
         "instantaneous_output_kbps": kbps(rates.bytes_out),
         "instantaneous_input_repl_kbps": "0.00",
         "instantaneous_output_repl_kbps": "0.00",
         "rejected_connections": load(&server.connections_rejected),
-        "sync_full": 0,
-        "sync_partial_ok": 0,
-        "sync_partial_err": 0,
+        "sync_full": load(&counts.full),
+        "sync_partial_ok": load(&counts.partial_ok),
+        "sync_partial_err": load(&counts.partial_err),
         "expired_subkeys": stats.expired_fields,
         "expired_fields": stats.expired_fields,
         "expired_keys": stats.expired,
@@ -545,19 +546,40 @@ fn stats(facts: &Facts<'_>, out: &mut String) {
 }
 
 fn replication(facts: &Facts<'_>, out: &mut String) {
-    let history = facts.server.node.replication().history();
+    let (server, node) = (facts.server, &facts.server.node);
+    let replication = node.replication();
+    let history = replication.history();
+    let links: Vec<_> = replication.links.all().into_iter().map(|link| (link.replica(), link)).collect();
     fields!(out,
         "role": "master",
-        "connected_slaves": 0,
+        "connected_slaves": links.len(),
+    );
+    if facts.settings.min_replicas_to_write > 0 && facts.settings.min_replicas_max_lag > 0 {
+        fields!(out, "min_slaves_good_slaves": server.replicas.good.load(Ordering::Relaxed));
+    }
+    let shown = links.iter().filter_map(|(replica, link)| Some((replica, link, replica.state()?)));
+    for (n, (replica, link, state)) in shown.enumerate() {
+        let (ip, port, offset) = (link.address(), replica.facts.port, replica.has);
+        let lag = replica.lag_s(facts.now_ms);
+        let _ = write!(
+            out,
+            "slave{n}:ip={ip},port={port},state={state},offset={offset},lag={lag},type=replica\r\n"
+        );
+    }
+    let backlog = replication.backlog();
+    let kept = backlog.as_ref().map(|backlog| backlog.range());
+    let previous = history.previous.map_or_else(|| "0".repeat(40), |previous| previous.id.to_string());
+    fields!(out,
+        "replicas_waiting_psync": 0,
         "master_failover_state": "no-failover",
         "master_replid": history.id,
-        "master_replid2": format_args!("{:040}", 0),
-        "master_repl_offset": 0,
-        "second_repl_offset": -1,
-        "repl_backlog_active": 0,
+        "master_replid2": previous,
+        "master_repl_offset": node.journal().pushed(),
+        "second_repl_offset": history.previous.map_or(-1, |previous| previous.end as i64 + 1),
+        "repl_backlog_active": u8::from(backlog.is_some()),
         "repl_backlog_size": facts.settings.repl_backlog_size,
-        "repl_backlog_first_byte_offset": 0,
-        "repl_backlog_histlen": 0,
+        "repl_backlog_first_byte_offset": kept.as_ref().map_or(0, |kept| kept.start + 1),
+        "repl_backlog_histlen": kept.as_ref().map_or(0, |kept| kept.end - kept.start),
     );
 }
 

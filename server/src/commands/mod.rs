@@ -7,9 +7,11 @@ use crate::session::{Session, SyncWait};
 use baton::held::Held;
 use baton::journal::Policy;
 use baton::registry::Registry;
+use baton::replication::links::Link;
 use baton_engine::command::Command;
 use baton_engine::error::CommandError;
 use baton_engine::reply::Reply;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -27,6 +29,7 @@ mod memory;
 mod monitor;
 mod persistence;
 mod pubsub;
+mod replicas;
 mod replication;
 mod slowlog;
 #[cfg(test)]
@@ -35,6 +38,7 @@ mod tracking;
 mod transactions;
 
 pub use monitor::presentable;
+pub use replicas::AsReplica;
 
 /// How a command of the node ends.
 #[derive(Debug)]
@@ -57,6 +61,8 @@ pub enum Flow {
         /// For what.
         sync: SyncWait,
     },
+    /// Not at all: the connection goes on as that of a replica.
+    Replicate(Arc<Link>),
     /// With the connection, after what has been written has left.
     Close,
 }
@@ -92,6 +98,7 @@ const FAMILIES: &[Family] = &[
     Family { commands: monitor::COMMANDS, handlers: monitor::HANDLERS },
     Family { commands: persistence::COMMANDS, handlers: persistence::HANDLERS },
     Family { commands: pubsub::COMMANDS, handlers: pubsub::HANDLERS },
+    Family { commands: replicas::COMMANDS, handlers: replicas::HANDLERS },
     Family { commands: replication::COMMANDS, handlers: replication::HANDLERS },
     Family { commands: slowlog::COMMANDS, handlers: slowlog::HANDLERS },
     Family { commands: &[], handlers: tracking::HANDLERS },
@@ -185,6 +192,7 @@ pub fn apply_settings(server: &Server) {
         Appendfsync::No => Policy::Never,
     };
     node.journal().configure(policy, settings.aof_timestamp_enabled);
+    crate::replication::settings_changed(server);
 }
 
 #[cfg(test)]

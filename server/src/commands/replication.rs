@@ -1,12 +1,12 @@
-//! Replicas, as far as a node without any has to speak of them: WAIT, WAITAOF.
+//! Waiting until writes are safe: WAIT, WAITAOF.
 
 use super::{Flow, Handler, WRITTEN};
+use crate::replication::request_acks;
 use crate::session::{Session, SyncWait};
 use baton::held::Held;
 use baton_engine::command::{Arity, Category, Command, Flag::*, Group};
 use baton_engine::error::CommandError;
 use baton_engine::number::parse_i64;
-use baton_engine::reply::Reply;
 
 pub const COMMANDS: &[Command] = &[
     Command {
@@ -38,17 +38,39 @@ pub const COMMANDS: &[Command] = &[
 
 pub const HANDLERS: &[(&str, Handler)] = &[("wait", wait), ("waitaof", wait_aof)];
 
-/// This node has no replicas: zero of them have every write, so whoever asks for more waits out the time.
+/// Replicas acknowledge once a second, and when they are asked.
 fn wait(session: &mut Session, args: &[&[u8]], held: Option<&mut Held<'_>>) -> Result<Flow, CommandError> {
-    let wanted = parse_i64(args[1]).ok_or(CommandError::NotInteger)?;
-    let until_ms = until(args[2], session.server.node.now_ms())?;
-    if wanted <= 0 || held.is_some() {
-        return Ok(Flow::Reply(Reply::Integer(0)));
+    const NOT_HERE: CommandError = CommandError::text(
+        "ERR WAIT cannot be used with replica instances. Please also note that if a replica is configured to be writable \
+         (which is not the default) writes to replicas are just local and are not propagated.",
+    );
+    let server = session.server.clone();
+    if server.node.replication().is_replica() {
+        return Err(NOT_HERE);
     }
-    Ok(Flow::Wait { until_ms, reply: Reply::Integer(0) })
+    let replicas = parse_i64(args[1]).ok_or(CommandError::NotInteger)?;
+    let until_ms = until(args[2], server.node.now_ms())?;
+    let sync = SyncWait { on_disk: false, offset: session.journaled, local: false, replicas };
+    wait_for(session, sync, until_ms, held.is_some())
 }
 
-/// The log of this node tells how far it is synced; replicas there are none.
+/// Waits, unless there is nothing to wait for, or no way to.
+fn wait_for(
+    session: &mut Session,
+    sync: SyncWait,
+    until_ms: Option<i64>,
+    in_transaction: bool,
+) -> Result<Flow, CommandError> {
+    let server = session.server.clone();
+    if sync.is_over(&server.node) || in_transaction {
+        session.out.bytes_mut().extend_from_slice(&sync.answer(&server.node));
+        return WRITTEN;
+    }
+    request_acks(&server, sync.offset);
+    Ok(Flow::WaitForSync { until_ms, sync })
+}
+
+/// The log of this node tells how far it is synced, and replicas tell that of theirs.
 fn wait_aof(
     session: &mut Session,
     args: &[&[u8]],
@@ -57,6 +79,10 @@ fn wait_aof(
     const LOCAL_RANGE: CommandError =
         CommandError::text("ERR value is out of range, value must between 0 and 1");
     const REPLICAS_RANGE: CommandError = CommandError::text("ERR value is out of range, must be positive");
+    const NOT_HERE: CommandError = CommandError::text(
+        "ERR WAITAOF cannot be used with replica instances. Please also note that writes to replicas are just local and are \
+         not propagated.",
+    );
     const NO_LOG: CommandError =
         CommandError::text("ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.");
     let local = parse_i64(args[1]).ok_or(CommandError::NotInteger)?;
@@ -69,15 +95,14 @@ fn wait_aof(
     }
     let node = session.server.node.clone();
     let until_ms = until(args[3], node.now_ms())?;
+    if node.replication().is_replica() {
+        return Err(NOT_HERE);
+    }
     if local > 0 && !node.journal().has_file() {
         return Err(NO_LOG);
     }
-    let sync = SyncWait { offset: session.journaled, local: local > 0, replicas };
-    if sync.is_over(&node) || held.is_some() {
-        session.out.bytes_mut().extend_from_slice(&sync.answer(&node));
-        return WRITTEN;
-    }
-    Ok(Flow::WaitForSync { until_ms, sync })
+    let sync = SyncWait { on_disk: true, offset: session.journaled, local: local > 0, replicas };
+    wait_for(session, sync, until_ms, held.is_some())
 }
 
 /// When a time of so many milliseconds is over; `None` for 0, which is never.

@@ -9,6 +9,7 @@ use crate::server::Server;
 use baton::persist::log_dir::LogDir;
 use baton::persist::open::{self, OpenOptions, Opened, Source};
 use baton::persist::restore;
+use baton::replication::random_id;
 use baton_engine::aof::read::Position;
 use baton_engine::error::CommandError;
 use baton_engine::reply::{Out, Reply};
@@ -27,6 +28,12 @@ pub fn open_all(server: &Arc<Server>) -> Result<(), String> {
     let start = Instant::now();
     let opened = open::open(&server.node, &options, &server.load).map_err(|error| error.to_string())?;
     tell(server, &opened, start.elapsed());
+    if let Some(moment) = opened.moment
+        && settings.replicaof.0.is_none()
+    {
+        server.node.resume_history(moment, random_id(), settings.repl_backlog_size);
+        log!(Level::Notice, "Replicas of history {} may go on at offset {}", moment.id, moment.offset);
+    }
     serve(server, opened.log)
 }
 

@@ -15,7 +15,9 @@ mod snapshots;
 pub use load::{Reload, open_all, reload, restore_to};
 pub use progress::{Told, tell_progress};
 pub use rewrites::{Rewrites, begin_rewrite, is_rewriting, log_growth, remove_history, turn_log};
-pub use snapshots::{STOPPED, Snapshots, begin, call_off, flushed, save_at_end, save_for, stops_writes};
+pub use snapshots::{
+    STOPPED, Snapshots, begin, begin_for_replicas, call_off, flushed, save_at_end, save_for, stops_writes,
+};
 
 use crate::config::{RdbTarget, Settings};
 use crate::log;

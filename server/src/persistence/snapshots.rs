@@ -4,10 +4,12 @@ use super::{RETRY_S, save_options, snapshot_path};
 use crate::client::{Client, Post};
 use crate::log;
 use crate::logging::Level;
+use crate::replication;
 use crate::server::Server;
 use baton::held::Held;
 use baton::snapshot::{SnapshotError, SnapshotOptions, Written};
 use baton_engine::error::CommandError;
+use baton_engine::rdb::save::SaveOptions;
 use baton_engine::reply::{Out, Reply};
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -66,18 +68,39 @@ pub(super) fn begin_with(
     server: &Arc<Server>,
     at_point: impl FnOnce(&mut Held<'_>) + Send + 'static,
 ) -> Result<u64, SnapshotError> {
+    begin_as(server, save_options(&server.settings()), at_point)
+}
+
+/// Begins to write a snapshot that is sent to replicas when it is whole; `at_point` decides at its moment to whom.
+///
+/// # Errors
+/// As [`begin`].
+pub fn begin_for_replicas(
+    server: &Arc<Server>,
+    save: SaveOptions,
+    at_point: impl FnOnce(&mut Held<'_>) + Send + 'static,
+) -> Result<(), SnapshotError> {
+    begin_as(server, save, at_point).map(drop)
+}
+
+fn begin_as(
+    server: &Arc<Server>,
+    save: SaveOptions,
+    at_point: impl FnOnce(&mut Held<'_>) + Send + 'static,
+) -> Result<u64, SnapshotError> {
     let settings = server.settings();
     let options = SnapshotOptions {
         path: snapshot_path(&settings),
-        save: save_options(&settings),
+        save,
         checksum: settings.rdbchecksum,
         incremental_sync: settings.rdb_save_incremental_fsync,
         aux: vec![("aof-base", "0".to_owned())],
         delay: Duration::from_micros(settings.rdb_key_save_delay.max(0) as u64),
     };
     let name = settings.dbfilename.lossy().into_owned();
-    let own = server.clone();
+    let (own, path) = (server.clone(), options.path.clone());
     let ended = move |result: Result<(Written, ()), SnapshotError>| {
+        replication::file_is_over(&own, &path, result.is_ok());
         ended(&own, &name, result.map(|(written, ())| written))
     };
     let number = server.node.begin_snapshot(options, at_point, ended)?.number();

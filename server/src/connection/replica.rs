@@ -1,0 +1,242 @@
+//! The connection of a replica: its snapshot and the stream go out, its acknowledgements come in.
+//!
+//! What to do is what the state machine of the replica says (`baton::replication::primary`); here it is done, as far as the
+//! socket takes it. The stream is read from the backlog as much at once as there is, so that a replica's socket is written
+//! once per turn of its core.
+
+use super::{Connection, Event};
+use crate::client::End;
+use crate::log;
+use crate::logging::Level;
+use crate::replication::limits;
+use crate::server::Server;
+use baton::replication::backlog::Lost;
+use baton::replication::links::Link;
+use baton::replication::primary::{self, Action, How, Why};
+use baton::replication::transfer;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// Read from the backlog at once.
+const STREAM_BYTES: usize = 256 * 1024;
+/// How often time passes for a replica.
+const TICK: Duration = Duration::from_millis(100);
+
+/// What is being sent.
+enum Sends {
+    /// Nothing: it waits.
+    Nothing,
+    /// A snapshot; behind it, if there is one, this mark.
+    Snapshot { mark: Option<[u8; 40]> },
+    /// The stream.
+    Stream,
+}
+
+/// Ends what is kept for a replica when its connection ends, however it does.
+struct Served {
+    server: Arc<Server>,
+    link: Arc<Link>,
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.server.node.replication().links.remove(self.link.id);
+        let name = format!("{}:{}", self.link.address(), self.link.with(|replica| replica.facts.port));
+        log!(Level::Notice, "Connection with replica {name} lost.");
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    /// Serves a replica until its connection ends.
+    pub(super) async fn serve_replica(&mut self, link: Arc<Link>) {
+        let served = Served { server: self.server.clone(), link: link.clone() };
+        let mut sends = Sends::Nothing;
+        // What the command has answered comes before all else.
+        self.output.extend_from_slice(self.session.out.as_bytes());
+        self.session.out.truncate(0);
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let event = poll_fn(|cx| {
+                if tick.poll_tick(cx).is_ready() {
+                    self.pass_time(&link);
+                    // It has to ask to be woken again.
+                    let _ = tick.poll_tick(cx);
+                }
+                self.poll_replica(cx, &link, &mut sends)
+            });
+            match event.await {
+                Event::Over => break,
+                // Nobody posts anything to a replica that it should get.
+                Event::Posts => self.session.client.mailbox.arrived().for_each(drop),
+                Event::Input => {
+                    // Boxed: it may lead here, and is rare.
+                    Box::pin(self.process()).await;
+                    self.release_input();
+                    // Whatever was answered has no place in the stream.
+                    self.session.out.truncate(0);
+                }
+            }
+        }
+        self.session.client.end(End::Now);
+        drop(served);
+    }
+
+    /// Sends what there is to send, and waits for what comes first.
+    fn poll_replica(&mut self, cx: &mut Context<'_>, link: &Link, sends: &mut Sends) -> Poll<Event> {
+        self.session.client.mailbox.register(cx);
+        link.register(cx.waker());
+        loop {
+            if self.session.client.ending() == End::Now {
+                return Poll::Ready(Event::Over);
+            }
+            match self.poll_output(cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(_)) => return Poll::Ready(Event::Over),
+                Poll::Pending => break,
+            }
+            if !self.fill(cx, link, sends) {
+                if self.session.client.ending() == End::AfterReply {
+                    return Poll::Ready(Event::Over);
+                }
+                break;
+            }
+        }
+        if self.session.client.mailbox.has_post() {
+            return Poll::Ready(Event::Posts);
+        }
+        if self.end_of_input { Poll::Ready(Event::Over) } else { self.poll_read(cx) }
+    }
+
+    /// Puts what comes next into the output, which is empty; false when there is nothing.
+    fn fill(&mut self, cx: &Context<'_>, link: &Link, sends: &mut Sends) -> bool {
+        if self.output.capacity() == 0 {
+            self.output = self.buffers.lend();
+        }
+        while let Some(action) = link.next_action() {
+            self.act(action, link, sends);
+        }
+        match sends {
+            Sends::Nothing => {}
+            Sends::Snapshot { mark } => {
+                let mark = *mark;
+                self.fill_snapshot(cx, link, mark, sends);
+            }
+            Sends::Stream => self.fill_stream(link),
+        }
+        let bytes = self.output.len();
+        if bytes == 0 {
+            let unused = std::mem::take(&mut self.output);
+            self.buffers.take_replies_back(unused);
+        }
+        self.server.replicas.bytes_out.fetch_add(bytes as u64, Ordering::Relaxed);
+        bytes > 0
+    }
+
+    fn fill_snapshot(&mut self, cx: &Context<'_>, link: &Link, mark: Option<[u8; 40]>, sends: &mut Sends) {
+        let Some(transfer) = link.transfer() else { return };
+        transfer.register(cx.waker());
+        match transfer.next() {
+            transfer::Next::Wait => {}
+            transfer::Next::Chunk(chunk) => {
+                self.tell(link, primary::Event::Progress);
+                self.output.extend_from_slice(&chunk);
+            }
+            transfer::Next::Over(transfer::End::Failed) => {
+                self.tell(link, primary::Event::SnapshotFailed);
+            }
+            transfer::Next::Over(transfer::End::Whole) => {
+                if let Some(mark) = mark {
+                    self.output.extend_from_slice(&mark);
+                }
+                *sends = Sends::Nothing;
+                link.end_transfer();
+                self.tell(link, primary::Event::Sent);
+                let name = link.address();
+                log!(
+                    Level::Notice,
+                    "Synchronization with replica {name} succeeded: all of the snapshot is sent"
+                );
+            }
+        }
+    }
+
+    fn fill_stream(&mut self, link: &Link) {
+        let Some((backlog, reader)) = link.reader() else { return };
+        if let Err(Lost) = backlog.read(reader, STREAM_BYTES, &mut self.output) {
+            self.tell(link, primary::Event::Lost);
+        }
+    }
+
+    fn act(&mut self, action: Action, link: &Link, sends: &mut Sends) {
+        match action {
+            Action::Nothing => {}
+            Action::Newline => self.output.push(b'\n'),
+            Action::Announce { how, from } => {
+                let is_old = link.with(|replica| replica.facts.is_old);
+                if !is_old {
+                    let id = self.server.node.replication().history().id;
+                    self.output.extend_from_slice(format!("+FULLRESYNC {id} {from}\r\n").as_bytes());
+                }
+                if how == How::Diskless {
+                    let mark = eof_mark();
+                    self.output.extend_from_slice(b"$EOF:");
+                    self.output.extend_from_slice(&mark);
+                    self.output.extend_from_slice(b"\r\n");
+                    *sends = Sends::Snapshot { mark: Some(mark) };
+                }
+            }
+            // Its length is its first chunk.
+            Action::SendFile => *sends = Sends::Snapshot { mark: None },
+            Action::Follow => *sends = Sends::Stream,
+            Action::Close(why) => self.close_replica(link, why),
+        }
+    }
+
+    fn close_replica(&self, link: &Link, why: Why) {
+        let client = &self.session.client;
+        let name = link.address();
+        match why {
+            Why::Silent => log!(Level::Warning, "Disconnecting timedout replica (streaming sync): {name}"),
+            Why::Stuck => log!(Level::Warning, "Disconnecting timedout replica (full sync): {name}"),
+            Why::SnapshotFailed => {
+                log!(Level::Warning, "The snapshot for replica {name} failed: it has to ask again")
+            }
+            Why::TooSlow => {
+                self.server.counters.output_limit_closed.fetch_add(1, Ordering::Relaxed);
+                log!(
+                    Level::Warning,
+                    "Client id={} addr={} closed for overcoming of output buffer limits.",
+                    client.id,
+                    client.address()
+                );
+            }
+        }
+        client.end(End::Now);
+    }
+
+    fn pass_time(&mut self, link: &Link) {
+        let behind = link
+            .reader()
+            .and_then(|(backlog, reader)| Some(backlog.end().saturating_sub(backlog.position(reader)?)));
+        let unread = behind.unwrap_or(0) + (self.output.len() - self.written) as u64;
+        self.session.client.output_bytes.store(unread as usize, Ordering::Relaxed);
+        self.tell(link, primary::Event::Tick { unread });
+    }
+
+    fn tell(&self, link: &Link, event: primary::Event) {
+        link.tell(event, self.server.node.now_ms(), &limits(&self.server.settings()));
+    }
+}
+
+/// 40 characters that no snapshot has at its end by chance.
+fn eof_mark() -> [u8; 40] {
+    let id = baton::replication::random_id();
+    let mut mark = [b'0'; 40];
+    mark.copy_from_slice(id.as_str().as_bytes());
+    mark
+}

@@ -1,0 +1,80 @@
+//! What a node does for its replicas, as far as settings, connections and time are concerned. The decisions are those of
+//! `baton::replication`.
+//!
+//! | file        | holds                                                                        |
+//! |-------------|------------------------------------------------------------------------------|
+//! | `full_sync` | snapshots for replicas: when they begin, who takes part, what becomes of them |
+//! | `chores`    | what is due once a second: pings, figures, the end of the backlog             |
+//!
+//! The connection of a replica is served by `crate::connection::replica`.
+
+mod chores;
+mod full_sync;
+
+pub use chores::{chores, count_good, request_acks, settings_changed};
+pub use full_sync::{file_is_over, start_if_due};
+
+use crate::config::Settings;
+use crate::server::Server;
+use baton::replication::backlog::Backlog;
+use baton::replication::primary::Limits;
+use baton::replication::random_id;
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize};
+
+/// What a server keeps for its replicas.
+#[derive(Debug, Default)]
+pub struct Serving {
+    /// When `chores` were last done, Unix ms.
+    last_chores_ms: AtomicI64,
+    /// When replicas were last sent a `PING`, Unix ms.
+    last_ping_ms: AtomicI64,
+    /// Since when there has been no replica, Unix ms; 0 while there is one.
+    alone_since_ms: AtomicI64,
+    /// Offset behind the last `REPLCONF GETACK`.
+    asked_up_to: AtomicU64,
+    /// Replicas that count for `min-replicas-to-write`.
+    pub good: AtomicUsize,
+    /// They are too few: clients may not write.
+    pub too_few: AtomicBool,
+    /// Only one of those who look whether a snapshot is due begins it.
+    starting: Mutex<()>,
+    /// Bytes that have been sent to replicas.
+    pub bytes_out: AtomicU64,
+}
+
+/// What a replica may cost.
+pub fn limits(settings: &Settings) -> Limits {
+    let class = settings.client_output_buffer_limit.replica;
+    // A replica may always lag as far as the backlog reaches: that costs nothing.
+    let hard_bytes = match class.hard_bytes {
+        0 => 0,
+        bytes => bytes.max(settings.repl_backlog_size),
+    };
+    Limits {
+        timeout_ms: i64::from(settings.repl_timeout) * 1_000,
+        hard_bytes,
+        soft_bytes: class.soft_bytes,
+        soft_ms: class.soft_seconds * 1_000,
+    }
+}
+
+/// The backlog; opens it for the first replica. The history begins then, for nobody can know what came before.
+pub fn backlog(server: &Arc<Server>) -> Arc<Backlog> {
+    let node = &server.node;
+    if let Some(backlog) = node.replication().backlog() {
+        return backlog;
+    }
+    let mut held = node.hold_all();
+    if node.replication().backlog().is_none() && !node.replication().is_replica() {
+        node.replication().with_history(|history| history.renew(random_id()));
+        let id = node.replication().history().id;
+        crate::log!(
+            crate::logging::Level::Notice,
+            "Replication backlog created, my new replication IDs are '{id}' and '{:040}'",
+            0
+        );
+    }
+    held.open_backlog(server.settings().repl_backlog_size)
+}
