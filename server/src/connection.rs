@@ -22,8 +22,8 @@ use crate::session::{After, Session, Step, SyncWait};
 use baton::batch::Call;
 use baton::held::Identity;
 use baton::journal::{self, Verdict};
+use baton::replication::served::Served;
 use baton_engine::command::Flag;
-use baton::replication::links::Link;
 use baton_engine::error::CommandError;
 use baton_engine::reply::{Out, Reply};
 use futures_util::FutureExt;
@@ -132,7 +132,7 @@ pub struct Connection<S> {
     /// How often a command has waited.
     waits: u64,
     /// The client has asked to be served as a replica.
-    becomes: Option<Arc<Link>>,
+    becomes: Option<Arc<Served>>,
 }
 
 /// How a wait ended.
@@ -627,7 +627,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let mut asked = 0;
         while !sync.is_over(&node) {
             let reading = self.input.len() < AHEAD_MAX;
-            let mut acknowledged = pin!(node.replication().links.acknowledged().notified());
+            let mut acknowledged = pin!(node.replication().served.acknowledged().notified());
             let event = poll_fn(|cx| {
                 if sync.local {
                     self.buffers.flusher.wait(Until::Synced(sync.offset), &mut asked, cx.waker());
@@ -692,7 +692,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         timeout: &Reply,
         blocked: Option<&baton::held::Blocked>,
     ) {
-        if let WaitEnd::Answer(_) = &end {
+        if blocked.is_some() && matches!(end, WaitEnd::Answer(_)) {
             // Whoever served the command has pushed what it left, and may have left the writing to us.
             self.session.journaled = self.server.node.journal().pushed();
             self.buffers.flusher.kick();

@@ -50,7 +50,7 @@ impl Flusher {
     #[inline]
     pub fn kick(&self) {
         if !self.kicked.get()
-            && (self.node.journal().has_unwritten() || self.node.replication().links.count() > 0)
+            && (self.node.journal().has_unwritten() || self.node.replication().served.count() > 0)
         {
             self.kicked.set(true);
             self.wake();
@@ -89,7 +89,7 @@ impl Flusher {
         }
         if self.kicked.replace(false) {
             self.node.journal().write();
-            self.node.replication().links.wake();
+            self.node.replication().served.wake();
         }
         self.let_go();
         if !self.waiting.borrow().is_empty() {

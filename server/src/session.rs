@@ -8,7 +8,7 @@ use baton::Node;
 use baton::batch::Call;
 use baton::held::{Blocked, Held, Who};
 use baton::registry::Registered;
-use baton::replication::links::Link;
+use baton::replication::served::Served;
 use baton::slowlog::Noted;
 use baton::tracking::{self, Mode, Tracker};
 use baton_engine::command::Flag;
@@ -124,7 +124,7 @@ impl SyncWait {
 
     /// Whether this node has synced it, and how many replicas have it, or have synced it.
     fn reached(&self, node: &Node) -> (bool, i64) {
-        let (journal, links) = (node.journal(), &node.replication().links);
+        let (journal, links) = (node.journal(), &node.replication().served);
         let replicas =
             if self.on_disk { links.count_synced(self.offset) } else { links.count_having(self.offset) };
         (journal.has_file() && journal.synced() >= self.offset, replicas as i64)
@@ -161,7 +161,7 @@ pub enum After {
     /// Send what has been written, then close.
     Close,
     /// Go on as the connection of a replica.
-    Replicate(Arc<Link>),
+    Replicate(Arc<Served>),
 }
 
 impl Session {

@@ -177,6 +177,10 @@ impl Backlog {
         if let Some(reader) = ring.reader(id) {
             reader.at = at + len as u64;
         }
+        if block > from / BLOCK {
+            // It may have been the last to want what it has read.
+            ring.trim();
+        }
         Ok(len)
     }
 }

@@ -5,8 +5,9 @@
 //! | `identity` | which history the data belong to, and whether a replica can go on in it      |
 //! | `role`     | whether this node is a primary or a replica                                  |
 //! | `backlog`  | the last bytes of the stream, for all who read it                            |
+//! | `catch_up` | the stream from the log on disk, for who wants what the backlog lost          |
 //! | `primary`  | one replica as its primary sees it: a state machine                          |
-//! | `links`    | the replicas that are connected                                              |
+//! | `served`   | the replicas that are connected                                              |
 //! | `transfer` | a snapshot on its way to replicas                                            |
 //!
 //! The stream of a primary *is* its journal (`crate::journal`): the offset of replication is the offset of the log. While
@@ -19,10 +20,11 @@
 //! Absent on purpose: sockets of replicas, commands, settings: the shell of the server knows those.
 
 pub mod backlog;
+pub mod catch_up;
 pub mod identity;
-pub mod links;
 pub mod primary;
 pub mod role;
+pub mod served;
 pub mod transfer;
 
 use crate::held::Held;
@@ -30,9 +32,9 @@ use crate::node::Node;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use backlog::{Backlog, Feed};
 use identity::{History, ReplId};
-use links::Links;
 use parking_lot::Mutex;
 use role::Role;
+use served::AllServed;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -57,7 +59,7 @@ pub struct Replication {
     /// The number under which it follows the journal.
     subscription: AtomicU64,
     /// The replicas that are connected.
-    pub links: Links,
+    pub served: AllServed,
     /// What INFO counts.
     pub counts: Counts,
 }
@@ -125,7 +127,7 @@ impl Replication {
             is_replica: AtomicBool::new(false),
             backlog: ArcSwapOption::empty(),
             subscription: AtomicU64::new(0),
-            links: Links::default(),
+            served: AllServed::default(),
             counts: Counts::default(),
         }
     }

@@ -36,7 +36,7 @@ pub struct Facts {
     pub filter: Filter,
     /// `version`: three numbers as one, `0xMMmmpp`.
     pub version: Option<u32>,
-    /// Asked with `SYNC`: acknowledges nothing, ever.
+    /// Asked with `SYNC`: need not acknowledge anything but the end of a snapshot without a length.
     pub is_old: bool,
 }
 
@@ -280,10 +280,6 @@ impl Replica {
                 Action::Nothing
             }
             (Phase::Sending { .. }, Event::Sent) => {
-                self.come_online(now_ms);
-                Action::Follow
-            }
-            (Phase::Streaming { .. }, Event::Sent) if self.facts.is_old => {
                 self.come_online(now_ms);
                 Action::Follow
             }

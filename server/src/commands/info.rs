@@ -549,7 +549,7 @@ fn replication(facts: &Facts<'_>, out: &mut String) {
     let (server, node) = (facts.server, &facts.server.node);
     let replication = node.replication();
     let history = replication.history();
-    let links: Vec<_> = replication.links.all().into_iter().map(|link| (link.replica(), link)).collect();
+    let links: Vec<_> = replication.served.all().into_iter().map(|link| (link.replica(), link)).collect();
     fields!(out,
         "role": "master",
         "connected_slaves": links.len(),

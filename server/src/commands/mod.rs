@@ -7,7 +7,7 @@ use crate::session::{Session, SyncWait};
 use baton::held::Held;
 use baton::journal::Policy;
 use baton::registry::Registry;
-use baton::replication::links::Link;
+use baton::replication::served::Served;
 use baton_engine::command::Command;
 use baton_engine::error::CommandError;
 use baton_engine::reply::Reply;
@@ -62,7 +62,7 @@ pub enum Flow {
         sync: SyncWait,
     },
     /// Not at all: the connection goes on as that of a replica.
-    Replicate(Arc<Link>),
+    Replicate(Arc<Served>),
     /// With the connection, after what has been written has left.
     Close,
 }

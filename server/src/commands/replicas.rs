@@ -4,13 +4,14 @@ use super::{Flow, Handler, OK, WRITTEN};
 use crate::client::Origin;
 use crate::log;
 use crate::logging::Level;
-use crate::replication::{self, limits, start_if_due};
+use crate::replication::{self, limits, memory_limit, start_if_due};
 use crate::session::Session;
 use baton::held::Held;
+use baton::replication::catch_up::LogReader;
 use baton::replication::identity::{Decision, Request, Why};
-use baton::replication::links::Link;
 use baton::replication::primary::{Action, Event, Facts, Filter, Phase, Replica};
 use baton::replication::role::Role;
+use baton::replication::served::Served;
 use baton_engine::command::{Arity, Category, Command, Flag::*, Group};
 use baton_engine::error::CommandError;
 use baton_engine::number::parse_i64;
@@ -69,13 +70,13 @@ pub struct AsReplica {
     /// What it has told before it asked for data.
     facts: Facts,
     /// It has asked.
-    pub link: Option<Arc<Link>>,
+    pub served: Option<Arc<Served>>,
 }
 
 impl Session {
     /// The replica behind this connection.
-    pub fn link(&self) -> Option<&Arc<Link>> {
-        self.replica.as_ref()?.link.as_ref()
+    pub fn served(&self) -> Option<&Arc<Served>> {
+        self.replica.as_ref()?.served.as_ref()
     }
 }
 
@@ -117,8 +118,8 @@ fn replconf(session: &mut Session, args: &[&[u8]], _: Option<&mut Held<'_>>) -> 
             return Err(CommandError::quoting("ERR Unrecognized REPLCONF option: ", name, 128, ""));
         }
         let facts = facts.clone();
-        if let Some(link) = session.link() {
-            link.with_facts(|own| *own = facts);
+        if let Some(served) = session.served() {
+            served.with_facts(|own| *own = facts);
         }
     }
     OK
@@ -168,21 +169,21 @@ fn version(value: &[u8]) -> Result<u32, CommandError> {
 
 /// `REPLCONF ACK offset [FACK offset]`: is never answered.
 fn acknowledge(session: &Session, args: &[&[u8]]) {
-    let Some(link) = session.link() else { return };
+    let Some(served) = session.served() else { return };
     let number = |at: usize| args.get(at).and_then(|value| u64::try_from(parse_i64(value)?).ok());
     let Some(has) = number(1) else { return };
     let synced = args.get(2).filter(|word| word.eq_ignore_ascii_case(b"fack")).and_then(|_| number(3));
     let server = &session.server;
-    let was_online = link.with(|replica| replica.phase == Phase::Online);
-    link.tell(Event::Ack { has, synced }, server.node.now_ms(), &limits(&server.settings()));
+    let was_online = served.with(|replica| replica.phase == Phase::Online);
+    served.tell(Event::Ack { has, synced }, server.node.now_ms(), &limits(&server.settings()));
     if !was_online {
         replication::count_good(server, server.node.now_ms());
     }
-    server.node.replication().links.acknowledged().notify_waiters();
+    server.node.replication().served.acknowledged().notify_waiters();
 }
 
 fn psync(session: &mut Session, args: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<Flow, CommandError> {
-    if session.link().is_some() {
+    if session.served().is_some() {
         return WRITTEN;
     }
     may_sync(session)?;
@@ -191,14 +192,14 @@ fn psync(session: &mut Session, args: &[&[u8]], _: Option<&mut Held<'_>>) -> Res
     let server = session.server.clone();
     let (replication, request) = (server.node.replication(), Request::parse(args[1], offset));
     match go_on(session, request) {
-        Ok(link) => {
+        Ok(served) => {
             replication.counts.partial_ok.fetch_add(1, Ordering::Relaxed);
             log!(
                 Level::Notice,
                 "Partial resynchronization request from {} accepted. It goes on at offset {offset}.",
                 name(session)
             );
-            Ok(Flow::Replicate(link))
+            Ok(Flow::Replicate(served))
         }
         Err(why) => {
             if why != Why::Asked {
@@ -212,7 +213,7 @@ fn psync(session: &mut Session, args: &[&[u8]], _: Option<&mut Held<'_>>) -> Res
 }
 
 fn sync(session: &mut Session, _: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<Flow, CommandError> {
-    if session.link().is_some() {
+    if session.served().is_some() {
         return WRITTEN;
     }
     may_sync(session)?;
@@ -254,49 +255,58 @@ fn ip(session: &Session) -> String {
 }
 
 /// Attaches a replica to the stream, where it was.
-fn go_on(session: &mut Session, request: Request) -> Result<Arc<Link>, Why> {
+fn go_on(session: &mut Session, request: Request) -> Result<Arc<Served>, Why> {
     let server = session.server.clone();
     let replication = server.node.replication();
     let backlog = replication.backlog();
     let there = backlog.as_ref().map(|backlog| backlog.range());
-    let from = match replication.history().decide(request, there) {
+    let history = replication.history();
+    let mut decision = history.decide(request, there.clone());
+    if decision == Decision::FullSync(Why::TooOld)
+        && let Some(there) = there
+        && LogReader::find(&server.node, request.has).is_some()
+    {
+        decision = history.decide(request, Some(request.has..there.end));
+    }
+    let from = match decision {
         Decision::Continue { from } => from,
         Decision::FullSync(why) => return Err(why),
     };
     let backlog = backlog.ok_or(Why::TooOld)?;
-    // Between the look and this it may have gone.
-    let limits = limits(&server.settings());
-    let reader = backlog.attach(from, limits.hard_bytes).map_err(|_| Why::TooOld)?;
+    // What is not here is in the log, unless it has gone between the look and this.
+    let reader = backlog.attach(from, memory_limit(&server)).ok();
     let mut replica = Replica::continuing(facts(session), server.node.now_ms());
     replica.has = from;
-    let link = register(session, replica);
-    link.follow(backlog, reader);
-    link.order(Action::Follow);
+    let served = register(session, replica);
+    if let Some(reader) = reader {
+        served.follow(backlog, reader);
+    }
+    served.order(Action::Follow);
     let id = replication.history().id;
     let line = if facts(session).psync2 { format!("CONTINUE {id}") } else { "CONTINUE".to_owned() };
     session.out.status(&line);
     replication::count_good(&server, server.node.now_ms());
-    Ok(link)
+    Ok(served)
 }
 
 fn begin_full_sync(session: &mut Session, facts: Facts) -> Flow {
     let server = session.server.clone();
     server.node.replication().counts.full.fetch_add(1, Ordering::Relaxed);
     drop(replication::backlog(&server));
-    let link = register(session, Replica::waiting(facts, server.node.now_ms()));
+    let served = register(session, Replica::waiting(facts, server.node.now_ms()));
     start_if_due(&server);
     if server.node.snapshots.current().is_none() {
         log!(Level::Notice, "Delay next BGSAVE for diskless SYNC");
     }
-    Flow::Replicate(link)
+    Flow::Replicate(served)
 }
 
-fn register(session: &mut Session, replica: Replica) -> Arc<Link> {
-    let link = Arc::new(Link::new(session.client.id, ip(session), replica));
-    session.replica.get_or_insert_default().link = Some(link.clone());
+fn register(session: &mut Session, replica: Replica) -> Arc<Served> {
+    let served = Arc::new(Served::new(session.client.id, ip(session), replica));
+    session.replica.get_or_insert_default().served = Some(served.clone());
     session.client.is_replica.store(true, Ordering::Relaxed);
-    session.server.node.replication().links.add(link.clone());
-    link
+    session.server.node.replication().served.add(served.clone());
+    served
 }
 
 /// The lines that people look for.
@@ -333,21 +343,21 @@ fn role(session: &mut Session, _: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<
     let out = &mut session.out;
     match &*node.replication().role() {
         Role::Primary => {
-            let online: Vec<(Arc<Link>, Replica)> = node
+            let online: Vec<(Arc<Served>, Replica)> = node
                 .replication()
-                .links
+                .served
                 .all()
                 .into_iter()
-                .map(|link| (link.clone(), link.replica()))
+                .map(|served| (served.clone(), served.replica()))
                 .filter(|(_, replica)| replica.is_online())
                 .collect();
             out.array(3);
             out.bulk(b"master");
             out.integer(node.journal().pushed() as i64);
             out.array(online.len());
-            for (link, replica) in online {
+            for (served, replica) in online {
                 out.array(3);
-                out.bulk(link.address().as_bytes());
+                out.bulk(served.address().as_bytes());
                 out.bulk_integer(replica.facts.port);
                 out.bulk_integer(replica.has as i64);
             }

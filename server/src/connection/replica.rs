@@ -8,11 +8,12 @@ use super::{Connection, Event};
 use crate::client::End;
 use crate::log;
 use crate::logging::Level;
-use crate::replication::limits;
+use crate::replication::{limits, memory_limit};
 use crate::server::Server;
 use baton::replication::backlog::Lost;
-use baton::replication::links::Link;
+use baton::replication::catch_up::catch_up;
 use baton::replication::primary::{self, Action, How, Why};
+use baton::replication::served::Served;
 use baton::replication::transfer;
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -32,28 +33,30 @@ enum Sends {
     Nothing,
     /// A snapshot; behind it, if there is one, this mark.
     Snapshot { mark: Option<[u8; 40]> },
-    /// The stream.
+    /// The stream, from the log on disk.
+    Log,
+    /// The stream, from the backlog.
     Stream,
 }
 
 /// Ends what is kept for a replica when its connection ends, however it does.
-struct Served {
+struct Leaving {
     server: Arc<Server>,
-    link: Arc<Link>,
+    served: Arc<Served>,
 }
 
-impl Drop for Served {
+impl Drop for Leaving {
     fn drop(&mut self) {
-        self.server.node.replication().links.remove(self.link.id);
-        let name = format!("{}:{}", self.link.address(), self.link.with(|replica| replica.facts.port));
+        self.server.node.replication().served.remove(self.served.id);
+        let name = format!("{}:{}", self.served.address(), self.served.with(|replica| replica.facts.port));
         log!(Level::Notice, "Connection with replica {name} lost.");
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Serves a replica until its connection ends.
-    pub(super) async fn serve_replica(&mut self, link: Arc<Link>) {
-        let served = Served { server: self.server.clone(), link: link.clone() };
+    pub(super) async fn serve_replica(&mut self, served: Arc<Served>) {
+        let leaving = Leaving { server: self.server.clone(), served: served.clone() };
         let mut sends = Sends::Nothing;
         // What the command has answered comes before all else.
         self.output.extend_from_slice(self.session.out.as_bytes());
@@ -63,11 +66,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         loop {
             let event = poll_fn(|cx| {
                 if tick.poll_tick(cx).is_ready() {
-                    self.pass_time(&link);
+                    self.pass_time(&served);
                     // It has to ask to be woken again.
                     let _ = tick.poll_tick(cx);
                 }
-                self.poll_replica(cx, &link, &mut sends)
+                self.poll_replica(cx, &served, &mut sends)
             });
             match event.await {
                 Event::Over => break,
@@ -83,13 +86,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
         }
         self.session.client.end(End::Now);
-        drop(served);
+        drop(leaving);
     }
 
     /// Sends what there is to send, and waits for what comes first.
-    fn poll_replica(&mut self, cx: &mut Context<'_>, link: &Link, sends: &mut Sends) -> Poll<Event> {
+    fn poll_replica(&mut self, cx: &mut Context<'_>, served: &Arc<Served>, sends: &mut Sends) -> Poll<Event> {
         self.session.client.mailbox.register(cx);
-        link.register(cx.waker());
+        served.register(cx.waker());
         loop {
             if self.session.client.ending() == End::Now {
                 return Poll::Ready(Event::Over);
@@ -97,9 +100,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             match self.poll_output(cx) {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(_)) => return Poll::Ready(Event::Over),
-                Poll::Pending => break,
+                Poll::Pending => {
+                    // A replica that takes nothing has to go all the same when it must.
+                    if let Some(why) = served.closing() {
+                        self.close_replica(served, why);
+                        return Poll::Ready(Event::Over);
+                    }
+                    break;
+                }
             }
-            if !self.fill(cx, link, sends) {
+            if !self.fill(cx, served, sends) {
                 if self.session.client.ending() == End::AfterReply {
                     return Poll::Ready(Event::Over);
                 }
@@ -113,20 +123,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Puts what comes next into the output, which is empty; false when there is nothing.
-    fn fill(&mut self, cx: &Context<'_>, link: &Link, sends: &mut Sends) -> bool {
+    fn fill(&mut self, cx: &Context<'_>, served: &Arc<Served>, sends: &mut Sends) -> bool {
         if self.output.capacity() == 0 {
             self.output = self.buffers.lend();
         }
-        while let Some(action) = link.next_action() {
-            self.act(action, link, sends);
+        while let Some(action) = served.next_action() {
+            self.act(action, served, sends);
         }
         match sends {
             Sends::Nothing => {}
             Sends::Snapshot { mark } => {
                 let mark = *mark;
-                self.fill_snapshot(cx, link, mark, sends);
+                self.fill_snapshot(cx, served, mark, sends);
             }
-            Sends::Stream => self.fill_stream(link),
+            Sends::Log => self.fill_from_log(cx, served, sends),
+            Sends::Stream => self.fill_stream(served, sends),
         }
         let bytes = self.output.len();
         if bytes == 0 {
@@ -137,26 +148,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         bytes > 0
     }
 
-    fn fill_snapshot(&mut self, cx: &Context<'_>, link: &Link, mark: Option<[u8; 40]>, sends: &mut Sends) {
-        let Some(transfer) = link.transfer() else { return };
+    fn fill_snapshot(
+        &mut self,
+        cx: &Context<'_>,
+        served: &Served,
+        mark: Option<[u8; 40]>,
+        sends: &mut Sends,
+    ) {
+        let Some(transfer) = served.transfer() else { return };
         transfer.register(cx.waker());
         match transfer.next() {
             transfer::Next::Wait => {}
             transfer::Next::Chunk(chunk) => {
-                self.tell(link, primary::Event::Progress);
+                self.tell(served, primary::Event::Progress);
                 self.output.extend_from_slice(&chunk);
             }
             transfer::Next::Over(transfer::End::Failed) => {
-                self.tell(link, primary::Event::SnapshotFailed);
+                self.tell(served, primary::Event::SnapshotFailed);
             }
             transfer::Next::Over(transfer::End::Whole) => {
                 if let Some(mark) = mark {
                     self.output.extend_from_slice(&mark);
                 }
                 *sends = Sends::Nothing;
-                link.end_transfer();
-                self.tell(link, primary::Event::Sent);
-                let name = link.address();
+                served.end_transfer();
+                self.tell(served, primary::Event::Sent);
+                let name = served.address();
                 log!(
                     Level::Notice,
                     "Synchronization with replica {name} succeeded: all of the snapshot is sent"
@@ -165,19 +182,50 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    fn fill_stream(&mut self, link: &Link) {
-        let Some((backlog, reader)) = link.reader() else { return };
+    fn fill_stream(&mut self, served: &Arc<Served>, sends: &mut Sends) {
+        let Some((backlog, reader)) = served.reader() else { return };
         if let Err(Lost) = backlog.read(reader, STREAM_BYTES, &mut self.output) {
-            self.tell(link, primary::Event::Lost);
+            let from = backlog.position(reader);
+            served.leave_stream();
+            self.catch_up(served, from, sends);
         }
     }
 
-    fn act(&mut self, action: Action, link: &Link, sends: &mut Sends) {
+    /// Goes on with what the log on disk has, if it has it.
+    fn catch_up(&mut self, served: &Arc<Served>, from: Option<u64>, sends: &mut Sends) {
+        let limit = memory_limit(&self.server);
+        match from.filter(|from| catch_up(&self.server.node, served, *from, limit)) {
+            Some(from) => {
+                let name = served.address();
+                log!(Level::Notice, "Replica {name} goes on at offset {from} with the append only file");
+                *sends = Sends::Log;
+            }
+            None => self.tell(served, primary::Event::Lost),
+        }
+    }
+
+    fn fill_from_log(&mut self, cx: &Context<'_>, served: &Served, sends: &mut Sends) {
+        let Some(transfer) = served.transfer() else { return };
+        transfer.register(cx.waker());
+        match transfer.next() {
+            transfer::Next::Wait => {}
+            transfer::Next::Chunk(chunk) => self.output.extend_from_slice(&chunk),
+            transfer::Next::Over(transfer::End::Failed) => self.tell(served, primary::Event::Lost),
+            transfer::Next::Over(transfer::End::Whole) => {
+                served.end_transfer();
+                *sends = Sends::Stream;
+                // There may be more to send at once.
+                served.wake();
+            }
+        }
+    }
+
+    fn act(&mut self, action: Action, served: &Arc<Served>, sends: &mut Sends) {
         match action {
             Action::Nothing => {}
             Action::Newline => self.output.push(b'\n'),
             Action::Announce { how, from } => {
-                let is_old = link.with(|replica| replica.facts.is_old);
+                let is_old = served.with(|replica| replica.facts.is_old);
                 if !is_old {
                     let id = self.server.node.replication().history().id;
                     self.output.extend_from_slice(format!("+FULLRESYNC {id} {from}\r\n").as_bytes());
@@ -192,14 +240,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             // Its length is its first chunk.
             Action::SendFile => *sends = Sends::Snapshot { mark: None },
+            Action::Follow if served.reader().is_none() => {
+                // It goes on before the beginning of the backlog.
+                let from = served.with(|replica| replica.has);
+                self.catch_up(served, Some(from), sends);
+            }
             Action::Follow => *sends = Sends::Stream,
-            Action::Close(why) => self.close_replica(link, why),
+            Action::Close(why) => self.close_replica(served, why),
         }
     }
 
-    fn close_replica(&self, link: &Link, why: Why) {
+    fn close_replica(&self, served: &Served, why: Why) {
         let client = &self.session.client;
-        let name = link.address();
+        let name = served.address();
         match why {
             Why::Silent => log!(Level::Warning, "Disconnecting timedout replica (streaming sync): {name}"),
             Why::Stuck => log!(Level::Warning, "Disconnecting timedout replica (full sync): {name}"),
@@ -219,17 +272,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         client.end(End::Now);
     }
 
-    fn pass_time(&mut self, link: &Link) {
-        let behind = link
+    fn pass_time(&mut self, served: &Served) {
+        let behind = served
             .reader()
             .and_then(|(backlog, reader)| Some(backlog.end().saturating_sub(backlog.position(reader)?)));
-        let unread = behind.unwrap_or(0) + (self.output.len() - self.written) as u64;
+        let mut unread = behind.unwrap_or(0) + (self.output.len() - self.written) as u64;
         self.session.client.output_bytes.store(unread as usize, Ordering::Relaxed);
-        self.tell(link, primary::Event::Tick { unread });
+        let limit = memory_limit(&self.server);
+        if limit > 0 && unread > limit && self.server.node.journal().has_file() {
+            // It costs no memory any more: what it lacks is on disk.
+            unread = 0;
+        }
+        self.tell(served, primary::Event::Tick { unread });
     }
 
-    fn tell(&self, link: &Link, event: primary::Event) {
-        link.tell(event, self.server.node.now_ms(), &limits(&self.server.settings()));
+    fn tell(&self, served: &Served, event: primary::Event) {
+        served.tell(event, self.server.node.now_ms(), &limits(&self.server.settings()));
     }
 }
 

@@ -1,6 +1,6 @@
 //! What is due once a second while there are replicas, or have been.
 
-use super::{full_sync, limits};
+use super::{full_sync, memory_limit};
 use crate::log;
 use crate::logging::Level;
 use crate::server::Server;
@@ -27,7 +27,7 @@ pub fn chores(server: &Arc<Server>) {
         // Replicas of a replica are sent what its own primary sends, and nothing else.
         return;
     }
-    if server.node.replication().links.count() > 0 {
+    if server.node.replication().served.count() > 0 {
         server.replicas.alone_since_ms.store(0, Ordering::Relaxed);
         ping(server, now_ms);
     } else {
@@ -38,14 +38,14 @@ pub fn chores(server: &Arc<Server>) {
 /// Sends a command that changes nothing to all replicas.
 pub fn signal(server: &Server, command: &[u8]) -> u64 {
     let offset = server.node.journal().push_signal(command);
-    server.node.replication().links.wake();
+    server.node.replication().served.wake();
     offset
 }
 
 /// Asks all replicas to acknowledge the stream up to this offset now, rather than within the second.
 pub fn request_acks(server: &Server, offset: u64) {
     let asked = &server.replicas.asked_up_to;
-    if server.node.replication().links.count() > 0 && asked.load(Ordering::Acquire) <= offset {
+    if server.node.replication().served.count() > 0 && asked.load(Ordering::Acquire) <= offset {
         asked.store(signal(server, GET_ACK), Ordering::Release);
     }
 }
@@ -64,7 +64,7 @@ fn ping(server: &Server, now_ms: i64) {
 pub fn count_good(server: &Server, now_ms: i64) {
     let settings = server.settings();
     let (wanted, lag_max_s) = (settings.min_replicas_to_write as usize, settings.min_replicas_max_lag);
-    let good = server.node.replication().links.count_good(now_ms, i64::from(lag_max_s));
+    let good = server.node.replication().served.count_good(now_ms, i64::from(lag_max_s));
     server.replicas.good.store(good, Ordering::Relaxed);
     let too_few = wanted > 0 && lag_max_s > 0 && good < wanted && !server.node.replication().is_replica();
     server.replicas.too_few.store(too_few, Ordering::Relaxed);
@@ -84,7 +84,7 @@ fn close_backlog_if_due(server: &Arc<Server>, now_ms: i64) {
         since_ms if ttl_s > 0 && now_ms - since_ms > ttl_s * 1_000 => {
             let mut held = server.node.hold_all();
             // Somebody may have come, or the role may have changed, meanwhile.
-            if replication.links.count() > 0 || replication.is_replica() {
+            if replication.served.count() > 0 || replication.is_replica() {
                 return;
             }
             replication.with_history(|history| history.renew(random_id()));
@@ -106,10 +106,10 @@ pub fn settings_changed(server: &Server) {
     if let Some(backlog) = replication.backlog() {
         backlog.resize(settings.repl_backlog_size);
     }
-    let limits = limits(&settings);
-    for link in replication.links.all() {
-        if let Some((backlog, reader)) = link.reader() {
-            backlog.set_limit(reader, limits.hard_bytes);
+    let limit = memory_limit(server);
+    for served in replication.served.all() {
+        if let Some((backlog, reader)) = served.reader() {
+            backlog.set_limit(reader, limit);
         }
     }
     count_good(server, server.node.now_ms());

@@ -7,15 +7,15 @@
 //! The moment of a snapshot and the offset where the stream goes on behind it are the same: both are taken while every core is
 //! held. From then on the backlog keeps the stream for those replicas.
 
-use super::{backlog, limits};
+use super::{backlog, limits, memory_limit};
 use crate::config::Settings;
 use crate::log;
 use crate::logging::Level;
 use crate::persistence;
 use crate::server::Server;
 use baton::held::Held;
-use baton::replication::links::Link;
 use baton::replication::primary::{Event, Facts, Filter, How, Phase};
+use baton::replication::served::Served;
 use baton::replication::transfer::{End, Fanout, Transfer};
 use baton::snapshot::{SnapshotError, SnapshotOptions, Written};
 use baton_engine::rdb::Version;
@@ -34,7 +34,7 @@ const CHUNK_BYTES: usize = 128 << 10;
 /// Begins a snapshot if replicas wait for one, it is time, and no other one is being made.
 pub fn start_if_due(server: &Arc<Server>) {
     let node = &server.node;
-    if node.replication().links.count() == 0 || node.snapshots.current().is_some() || node.log.is_rewriting()
+    if node.replication().served.count() == 0 || node.snapshots.current().is_some() || node.log.is_rewriting()
     {
         return;
     }
@@ -57,13 +57,14 @@ fn how(settings: &Settings, facts: &Facts) -> How {
     if facts.eof && (settings.repl_diskless_sync || needs_stream) { How::Diskless } else { How::Disk }
 }
 
-fn waiting(server: &Server) -> impl Iterator<Item = (Arc<Link>, Facts, i64)> {
-    server.node.replication().links.all().into_iter().filter_map(|link| {
-        link.with(|replica| match replica.phase {
-            Phase::Waiting { since_ms } => Some((replica.facts.clone(), since_ms)),
-            _ => None,
-        })
-        .map(|(facts, since_ms)| (link, facts, since_ms))
+fn waiting(server: &Server) -> impl Iterator<Item = (Arc<Served>, Facts, i64)> {
+    server.node.replication().served.all().into_iter().filter_map(|served| {
+        served
+            .with(|replica| match replica.phase {
+                Phase::Waiting { since_ms } => Some((replica.facts.clone(), since_ms)),
+                _ => None,
+            })
+            .map(|(facts, since_ms)| (served, facts, since_ms))
     })
 }
 
@@ -87,27 +88,27 @@ fn due(server: &Server, settings: &Settings) -> Option<(How, Filter)> {
 }
 
 /// Lets all who wait for this kind of snapshot take part. Under all batons, at its moment.
-fn join(server: &Arc<Server>, held: &mut Held<'_>, kind: (How, Filter)) -> Vec<Arc<Link>> {
+fn join(server: &Arc<Server>, held: &mut Held<'_>, kind: (How, Filter)) -> Vec<Arc<Served>> {
     let settings = server.settings();
     let limits = limits(&settings);
     let now_ms = server.node.now_ms();
     let backlog = held.open_backlog(settings.repl_backlog_size);
     let (from, _) = held.join_stream();
     let mut joined = Vec::new();
-    for (link, facts, _) in waiting(server) {
+    for (served, facts, _) in waiting(server) {
         if (how(&settings, &facts), facts.filter) != kind {
             continue;
         }
         if !facts.rdb_only
-            && let Ok(reader) = backlog.attach(from, limits.hard_bytes)
+            && let Ok(reader) = backlog.attach(from, memory_limit(server))
         {
-            link.follow(backlog.clone(), reader);
+            served.follow(backlog.clone(), reader);
         }
         if kind.0 == How::Diskless {
-            link.set_transfer(Arc::default());
+            served.set_transfer(Arc::default());
         }
-        link.tell(Event::Begun { how: kind.0, from }, now_ms, &limits);
-        joined.push(link);
+        served.tell(Event::Begun { how: kind.0, from }, now_ms, &limits);
+        joined.push(served);
     }
     joined
 }
@@ -118,7 +119,7 @@ fn diskless(server: &Arc<Server>, settings: &Settings) -> Result<(), SnapshotErr
     let (own, to) = (server.clone(), fanout.clone());
     let at_point = move |held: &mut Held<'_>| {
         let joined = join(&own, held, (How::Diskless, Filter::default()));
-        joined.iter().filter_map(|link| link.transfer()).for_each(|transfer| to.add(transfer));
+        joined.iter().filter_map(|served| served.transfer()).for_each(|transfer| to.add(transfer));
         joined.len()
     };
     let ended = |result: Result<(Written, usize), SnapshotError>| match result {
@@ -174,8 +175,8 @@ fn without_data(server: &Arc<Server>, settings: &Settings, filter: Filter) -> Re
     let head = Head { version: Version::V10, aux: &[], functions: &functions, sizes: &[] };
     Writer::begin(&head, &mut out).finish(settings.rdbchecksum, &mut out);
     let chunk = Bytes::from(out);
-    for link in join(server, &mut held, (How::Diskless, filter)) {
-        if let Some(transfer) = link.transfer() {
+    for served in join(server, &mut held, (How::Diskless, filter)) {
+        if let Some(transfer) = served.transfer() {
             transfer.push(chunk.clone());
             transfer.end(End::Whole);
         }
@@ -187,20 +188,20 @@ fn without_data(server: &Arc<Server>, settings: &Settings, filter: Filter) -> Re
 pub fn file_is_over(server: &Arc<Server>, path: &Path, is_written: bool) {
     let limits = limits(&server.settings());
     let now_ms = server.node.now_ms();
-    for link in server.node.replication().links.all() {
-        if !link.with(|replica| matches!(replica.phase, Phase::Saving { .. })) {
+    for served in server.node.replication().served.all() {
+        if !served.with(|replica| matches!(replica.phase, Phase::Saving { .. })) {
             continue;
         }
-        if is_written && send_file(&link, path) {
-            link.tell(Event::FileReady, now_ms, &limits);
+        if is_written && send_file(&served, path) {
+            served.tell(Event::FileReady, now_ms, &limits);
         } else {
-            link.tell(Event::SnapshotFailed, now_ms, &limits);
+            served.tell(Event::SnapshotFailed, now_ms, &limits);
         }
     }
 }
 
 /// Has a thread of its own read the file, as fast as the replica takes it. The first chunk is its length, as the wire has it.
-fn send_file(link: &Link, path: &Path) -> bool {
+fn send_file(served: &Served, path: &Path) -> bool {
     let opened = std::fs::File::open(path).and_then(|file| Ok((file.metadata()?.len(), file)));
     let Ok((len, mut file)) = opened.inspect_err(|error| {
         log!(Level::Warning, "SYNC failed. Can't open the snapshot {}: {error}", path.display());
@@ -208,7 +209,7 @@ fn send_file(link: &Link, path: &Path) -> bool {
         return false;
     };
     let transfer = Arc::<Transfer>::default();
-    link.set_transfer(transfer.clone());
+    served.set_transfer(transfer.clone());
     let work = move || {
         transfer.push(Bytes::from(format!("${len}\r\n")));
         let mut left = len;

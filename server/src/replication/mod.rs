@@ -60,6 +60,14 @@ pub fn limits(settings: &Settings) -> Limits {
     }
 }
 
+/// What is kept in memory at most for a replica that does not read. With the log on disk it need not be more than what a replica
+/// may have unread for long: the rest it gets from there.
+pub fn memory_limit(server: &Server) -> u64 {
+    let limits = limits(&server.settings());
+    let soft = server.node.journal().has_file().then_some(limits.soft_bytes);
+    [Some(limits.hard_bytes), soft].into_iter().flatten().filter(|bytes| *bytes > 0).min().unwrap_or(0)
+}
+
 /// The backlog; opens it for the first replica. The history begins then, for nobody can know what came before.
 pub fn backlog(server: &Arc<Server>) -> Arc<Backlog> {
     let node = &server.node;

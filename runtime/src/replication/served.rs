@@ -1,7 +1,7 @@
 //! The replicas that are connected: what their connections and everybody else share of them.
 
 use super::backlog::{Backlog, ReaderId};
-use super::primary::{Action, Event, Limits, Phase, Replica};
+use super::primary::{Action, Event, Limits, Phase, Replica, Why};
 use super::transfer::Transfer;
 use futures_util::task::AtomicWaker;
 use parking_lot::{Mutex, RwLock};
@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 
 /// A connected replica.
 #[derive(Debug)]
-pub struct Link {
+pub struct Served {
     /// The number of its connection.
     pub id: u64,
     /// The address that it comes from.
@@ -35,7 +35,7 @@ struct Inner {
     transfer: Option<Arc<Transfer>>,
 }
 
-impl Link {
+impl Served {
     /// A replica that has asked for data.
     pub fn new(id: u64, ip: String, replica: Replica) -> Self {
         let inner = Inner { replica, actions: VecDeque::new(), reader: None, transfer: None };
@@ -84,6 +84,14 @@ impl Link {
     /// Changes what it has told about itself.
     pub fn with_facts(&self, change: impl FnOnce(&mut super::primary::Facts)) {
         change(&mut self.inner.lock().replica.facts);
+    }
+
+    /// Why its connection is to end, if it is.
+    pub fn closing(&self) -> Option<Why> {
+        self.inner.lock().actions.iter().find_map(|action| match action {
+            Action::Close(why) => Some(*why),
+            _ => None,
+        })
     }
 
     /// From here on it reads the stream.
@@ -141,30 +149,30 @@ impl Link {
 
 /// All connected replicas.
 #[derive(Debug, Default)]
-pub struct Links {
-    all: RwLock<Vec<Arc<Link>>>,
+pub struct AllServed {
+    all: RwLock<Vec<Arc<Served>>>,
     count: AtomicUsize,
     /// Tells those in WAIT that a replica has acknowledged something.
     acknowledged: Notify,
 }
 
-impl Links {
+impl AllServed {
     /// One more.
-    pub fn add(&self, link: Arc<Link>) {
+    pub fn add(&self, served: Arc<Served>) {
         let mut all = self.all.write();
-        all.push(link);
+        all.push(served);
         self.count.store(all.len(), Ordering::Release);
     }
 
     /// One less: what was kept for it may go.
     pub fn remove(&self, id: u64) {
         let mut all = self.all.write();
-        let gone = all.iter().position(|link| link.id == id).map(|at| all.remove(at));
+        let gone = all.iter().position(|served| served.id == id).map(|at| all.remove(at));
         self.count.store(all.len(), Ordering::Release);
         drop(all);
-        if let Some(link) = gone {
-            link.end_transfer();
-            link.leave_stream();
+        if let Some(served) = gone {
+            served.end_transfer();
+            served.leave_stream();
         }
     }
 
@@ -175,7 +183,7 @@ impl Links {
     }
 
     /// All of them, in the order in which they came.
-    pub fn all(&self) -> Vec<Arc<Link>> {
+    pub fn all(&self) -> Vec<Arc<Served>> {
         self.all.read().clone()
     }
 
@@ -183,7 +191,7 @@ impl Links {
     #[inline]
     pub fn wake(&self) {
         if self.count() > 0 {
-            self.all.read().iter().for_each(|link| link.wake());
+            self.all.read().iter().for_each(|served| served.wake());
         }
     }
 
@@ -209,6 +217,6 @@ impl Links {
 
     fn count_if(&self, is_meant: impl Fn(&Replica) -> bool) -> usize {
         let counts = |replica: &Replica| replica.phase == Phase::Online && is_meant(replica);
-        self.all.read().iter().filter(|link| link.with(counts)).count()
+        self.all.read().iter().filter(|served| served.with(counts)).count()
     }
 }

@@ -1,0 +1,90 @@
+//! Replicas are sent all data, by disk and without, several at once, while the data change.
+
+use crate::data::{change, expect_ok, fill};
+use crate::{assert_equal, figure, primary, replica, until};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+#[test]
+fn by_disk_and_without() {
+    for (diskless, cores) in [("yes", "2"), ("no", "1")] {
+        let mut primary = primary(&[("repl-diskless-sync", diskless), ("cores", cores)]);
+        fill(&mut primary.client());
+        let mut replica = replica(&primary, &[]);
+        change(&mut primary.client(), 1);
+        assert_equal(&mut primary, &mut replica);
+        change(&mut primary.client(), 2);
+        assert_equal(&mut primary, &mut replica);
+        assert_eq!(figure(&mut primary, "sync_full"), "1");
+        let offset = figure(&mut replica, "slave_repl_offset");
+        assert!(figure(&mut primary, "slave0").contains("state=online"), "{offset}");
+    }
+}
+
+#[test]
+fn several_replicas_share_a_snapshot() {
+    let mut primary = primary(&[("repl-diskless-sync-delay", "1"), ("repl-diskless-sync-max-replicas", "3")]);
+    fill(&mut primary.client());
+    let mut replicas = [replica(&primary, &[]), replica(&primary, &[]), replica(&primary, &[])];
+    change(&mut primary.client(), 1);
+    replicas.iter_mut().for_each(|replica| assert_equal(&mut primary, replica));
+    let log = primary.log();
+    let snapshots = log.matches("Starting BGSAVE for SYNC").count();
+    assert!(snapshots < 3, "{snapshots} snapshots for three replicas that came together:\n{log}");
+}
+
+/// The snapshot takes a while, in which clients change what has been sent and what has not.
+#[test]
+fn the_data_change_meanwhile() {
+    for diskless in ["yes", "no"] {
+        let mut primary = primary(&[("repl-diskless-sync", diskless)]);
+        let mut client = primary.client();
+        fill(&mut client);
+        expect_ok(&mut client, &["DEBUG", "POPULATE", "3000", "filler", "100"]);
+        // Some 200 microseconds each: half a second or more.
+        expect_ok(&mut client, &["CONFIG", "SET", "rdb-key-save-delay", "200"]);
+        let mut replica = replica(&primary, &[]);
+        until("the snapshot begins", || figure(&mut primary, "rdb_bgsave_in_progress") == "1");
+        let done = AtomicBool::new(false);
+        let turns = std::thread::scope(|scope| {
+            let (mut own, mut other) = (primary.client(), primary.client());
+            let (done, waiter) = (&done, scope);
+            let changing = waiter.spawn(move || {
+                let mut turn = 0;
+                while !done.load(Ordering::Relaxed) {
+                    turn += 1;
+                    change(&mut own, turn);
+                    own.run(&format!("RPUSH queue {turn}"));
+                    std::thread::sleep(std::time::Duration::from_millis(2));
+                }
+                turn
+            });
+            waiter.spawn(move || {
+                while !done.load(Ordering::Relaxed) {
+                    other.run("BLMPOP 0.05 1 queue LEFT");
+                }
+            });
+            until("the replica is up", || figure(&mut replica, "master_link_status") == "up");
+            done.store(true, Ordering::Relaxed);
+            changing.join().expect("no panic")
+        });
+        assert!(turns > 3, "{turns} turns");
+        assert_equal(&mut primary, &mut replica);
+    }
+}
+
+/// A replica that dies in the middle of its snapshot holds nobody up, and can come again.
+#[test]
+fn a_replica_dies_in_the_middle() {
+    let mut primary = primary(&[]);
+    let mut client = primary.client();
+    expect_ok(&mut client, &["DEBUG", "POPULATE", "5000", "filler", "1000"]);
+    expect_ok(&mut client, &["CONFIG", "SET", "rdb-key-save-delay", "200"]);
+    let mut replica = replica(&primary, &[]);
+    until("the snapshot begins", || figure(&mut primary, "rdb_bgsave_in_progress") == "1");
+    replica.kill();
+    until("the replica is forgotten", || figure(&mut primary, "connected_slaves") == "0");
+    until("the snapshot is given up", || figure(&mut primary, "rdb_bgsave_in_progress") == "0");
+    expect_ok(&mut client, &["CONFIG", "SET", "rdb-key-save-delay", "0"]);
+    replica.restart();
+    assert_equal(&mut primary, &mut replica);
+}

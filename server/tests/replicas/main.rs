@@ -1,0 +1,83 @@
+//! Baton as the primary of real redis-servers.
+//!
+//! | file      | what is proved                                                                            |
+//! |-----------|-------------------------------------------------------------------------------------------|
+//! | `full`    | replicas are sent all data, by disk and without, several at once, while the data change      |
+//! | `partial` | replicas go on where they were: after a cut link, after a restart of their primary           |
+//! | `safety`  | WAIT, WAITAOF, `min-replicas-to-write`, slow replicas, ends                                 |
+//! | `tools`   | redis-cli and redis-sentinel                                                              |
+
+// Not all of it is needed here.
+#[allow(dead_code)]
+#[path = "../persistence/data.rs"]
+mod data;
+#[path = "../support/mod.rs"]
+mod support;
+
+mod full;
+mod partial;
+mod safety;
+mod tools;
+
+use data::digest;
+use std::time::{Duration, Instant};
+use support::process::Server;
+
+/// Baton, ready for replicas.
+fn primary(more: &[(&str, &str)]) -> Server {
+    let own = [
+        ("enable-debug-command", "yes"),
+        ("save", ""),
+        ("cores", "2"),
+        ("repl-diskless-sync-delay", "0"),
+        ("repl-ping-replica-period", "1"),
+    ];
+    Server::baton(&[&own, more].concat())
+}
+
+/// A real replica of it.
+fn replica(primary: &Server, more: &[(&str, &str)]) -> Server {
+    let of = format!("127.0.0.1 {}", primary.port());
+    let own = [("enable-debug-command", "yes"), ("save", ""), ("replicaof", &*of)];
+    Server::redis(&[&own, more].concat())
+}
+
+/// A figure of INFO.
+#[track_caller]
+fn figure(server: &mut Server, name: &str) -> String {
+    let info = server.client().run("INFO everything").text();
+    let line = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    line.unwrap_or_default().to_owned()
+}
+
+/// Waits until this holds.
+#[track_caller]
+fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < Duration::from_secs(20), "never: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Waits until a replica has all that its primary has, and compares.
+#[track_caller]
+fn assert_equal(primary: &mut Server, replica: &mut Server) {
+    await_caught_up(primary, replica);
+    digest(&mut replica.client()).assert_is(&digest(&mut primary.client()), "the replica");
+}
+
+#[track_caller]
+fn await_caught_up(primary: &mut Server, replica: &mut Server) {
+    // A key that has expired is gone when somebody has looked.
+    std::thread::sleep(Duration::from_millis(3));
+    let mut client = primary.client();
+    for db in ["0", "3", "4", "7", "15"] {
+        client.call(&["SELECT", db]);
+        client.call(&["EXISTS", "gone", "short"]);
+    }
+    until("the link is up", || figure(replica, "master_link_status") == "up");
+    until("the replica has caught up", || {
+        figure(replica, "slave_repl_offset") == figure(primary, "master_repl_offset")
+    });
+}

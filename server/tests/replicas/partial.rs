@@ -1,0 +1,76 @@
+//! Replicas go on where they were.
+
+use crate::data::{change, expect_ok, fill};
+use crate::{assert_equal, figure, primary, replica, until};
+
+#[test]
+fn after_a_cut_link() {
+    let mut primary = primary(&[]);
+    fill(&mut primary.client());
+    let mut replica = replica(&primary, &[]);
+    assert_equal(&mut primary, &mut replica);
+    for turn in 1..=3 {
+        let mut client = primary.client();
+        assert_eq!(client.run("CLIENT KILL TYPE replica").integer(), Some(1), "turn {turn}");
+        change(&mut client, turn);
+        assert_equal(&mut primary, &mut replica);
+    }
+    assert_eq!(figure(&mut primary, "sync_full"), "1");
+    assert_eq!(figure(&mut primary, "sync_partial_ok"), "3");
+}
+
+#[test]
+fn not_when_the_backlog_is_too_short() {
+    let mut primary = primary(&[("repl-backlog-size", "20000")]);
+    let mut replica = replica(&primary, &[]);
+    assert_equal(&mut primary, &mut replica);
+    // Not read meanwhile: it must not come back too early.
+    expect_ok(&mut replica.client(), &["REPLICAOF", "127.0.0.1", "1"]);
+    until("the link is down", || figure(&mut primary, "connected_slaves") == "0");
+    expect_ok(&mut primary.client(), &["SET", "large", &"x".repeat(40_000)]);
+    let port = primary.port().to_string();
+    expect_ok(&mut replica.client(), &["REPLICAOF", "127.0.0.1", &port]);
+    assert_equal(&mut primary, &mut replica);
+    assert_eq!(figure(&mut primary, "sync_full"), "2");
+    assert_eq!(figure(&mut primary, "sync_partial_err"), "1");
+}
+
+/// The snapshot with which the primary ends says where it stands in its stream.
+#[test]
+fn after_a_restart_of_the_primary() {
+    let mut primary = primary(&[("save", "1000 1000")]);
+    fill(&mut primary.client());
+    let mut replica = replica(&primary, &[]);
+    assert_equal(&mut primary, &mut replica);
+    change(&mut primary.client(), 1);
+    assert_equal(&mut primary, &mut replica);
+    let id = figure(&mut primary, "master_replid");
+    assert!(primary.terminate().success());
+    primary.restart();
+    assert_eq!(figure(&mut primary, "master_replid2"), id);
+    let port = primary.port().to_string();
+    expect_ok(&mut replica.client(), &["REPLICAOF", "127.0.0.1", &port]);
+    change(&mut primary.client(), 2);
+    assert_equal(&mut primary, &mut replica);
+    assert_eq!(figure(&mut primary, "sync_partial_ok"), "1", "{}", primary.log_tail());
+    assert_eq!(figure(&mut primary, "sync_full"), "0");
+}
+
+/// A primary that lost what its replica has must not let it go on.
+#[test]
+fn not_when_the_primary_lost_something() {
+    let mut primary = primary(&[]);
+    fill(&mut primary.client());
+    let mut replica = replica(&primary, &[]);
+    assert_equal(&mut primary, &mut replica);
+    expect_ok(&mut primary.client(), &["SAVE"]);
+    change(&mut primary.client(), 1);
+    assert_equal(&mut primary, &mut replica);
+    primary.kill();
+    primary.restart();
+    let port = primary.port().to_string();
+    expect_ok(&mut replica.client(), &["REPLICAOF", "127.0.0.1", &port]);
+    change(&mut primary.client(), 2);
+    assert_equal(&mut primary, &mut replica);
+    assert_eq!(figure(&mut primary, "sync_full"), "1");
+}

@@ -1,0 +1,111 @@
+//! What is said to be on replicas is there, and what replicas cost is bounded.
+
+use crate::data::expect_ok;
+use crate::support::client::Reply;
+use crate::support::process::Server;
+use crate::{assert_equal, figure, primary, replica, until};
+use rustix::process::{Pid, Signal, kill_process};
+use std::time::{Duration, Instant};
+
+fn signal(server: &Server, signal: Signal) {
+    let pid = Pid::from_raw(server.pid() as i32).expect("a process");
+    kill_process(pid, signal).expect("it lives");
+}
+
+#[test]
+fn waiting_for_replicas() {
+    let mut primary = primary(&[]);
+    let mut first = replica(&primary, &[("appendonly", "yes")]);
+    let mut second = replica(&primary, &[]);
+    assert_equal(&mut primary, &mut first);
+    assert_equal(&mut primary, &mut second);
+    let mut client = primary.client();
+    expect_ok(&mut client, &["SET", "k", "1"]);
+    let start = Instant::now();
+    assert_eq!(client.run("WAIT 2 9000"), Reply::Integer(2));
+    assert!(start.elapsed() < Duration::from_secs(9), "they were asked");
+    assert_eq!(client.run("WAIT 0 0"), Reply::Integer(2));
+    // 7.0 does not tell what is on its disk.
+    assert_eq!(client.run("WAITAOF 0 1 50"), Reply::Array(vec![Reply::Integer(0), Reply::Integer(0)]));
+    signal(&second, Signal::STOP);
+    expect_ok(&mut client, &["SET", "k", "2"]);
+    let reply = client.run("WAIT 2 300");
+    signal(&second, Signal::CONT);
+    assert_eq!(reply, Reply::Integer(1));
+    assert_eq!(client.run("WAIT 2 9000"), Reply::Integer(2));
+    expect_ok(&mut client, &["MULTI"]);
+    client.run("SET k 3");
+    client.run("WAIT 2 1000");
+    let replies = client.run("EXEC");
+    assert!(matches!(replies.elements(), Some([_, Reply::Integer(0..=2)])), "{replies:?}");
+}
+
+#[test]
+fn too_few_good_replicas() {
+    let mut primary = primary(&[("min-replicas-to-write", "1"), ("min-replicas-max-lag", "2")]);
+    let refused = Reply::Error(b"NOREPLICAS Not enough good replicas to write.".to_vec());
+    let mut client = primary.client();
+    assert_eq!(client.run("SET k 1"), refused);
+    assert_eq!(client.run("GET k"), Reply::NullBulk);
+    let mut replica = replica(&primary, &[]);
+    until("it may write", || client.run("SET k 1") == Reply::simple("OK"));
+    assert_eq!(figure(&mut primary, "min_slaves_good_slaves"), "1");
+    replica.kill();
+    until("it may no longer", || client.run("SET k 2") == refused);
+    expect_ok(&mut client, &["MULTI"]);
+    client.run("SET k 3");
+    assert!(client.run("EXEC").is_error());
+    expect_ok(&mut client, &["CONFIG", "SET", "min-replicas-to-write", "0"]);
+    expect_ok(&mut client, &["SET", "k", "4"]);
+}
+
+/// A replica that does not read is cut off at its limit, and what was kept for it goes.
+#[test]
+fn a_replica_that_does_not_read() {
+    let mut primary = primary(&[
+        ("client-output-buffer-limit", "replica 8mb 0 0"),
+        ("repl-backlog-size", "1mb"),
+        ("repl-timeout", "60"),
+    ]);
+    let mut replica = replica(&primary, &[]);
+    assert_equal(&mut primary, &mut replica);
+    signal(&replica, Signal::STOP);
+    let mut client = primary.client();
+    let value = "x".repeat(200_000);
+    until("it is cut off", || {
+        expect_ok(&mut client, &["SET", "k", &value]);
+        figure(&mut primary, "connected_slaves") == "0"
+    });
+    signal(&replica, Signal::CONT);
+    assert_equal(&mut primary, &mut replica);
+    assert_eq!(figure(&mut primary, "client_output_buffer_limit_disconnections"), "1");
+}
+
+#[test]
+fn a_silent_replica_has_to_go() {
+    let mut primary = primary(&[("repl-timeout", "2")]);
+    let mut replica = replica(&primary, &[]);
+    assert_equal(&mut primary, &mut replica);
+    signal(&replica, Signal::STOP);
+    until("it is cut off", || figure(&mut primary, "connected_slaves") == "0");
+    signal(&replica, Signal::CONT);
+    assert_equal(&mut primary, &mut replica);
+    assert!(primary.log().contains("Disconnecting timedout replica (streaming sync)"));
+}
+
+#[test]
+fn the_backlog_ends_when_nobody_needs_it() {
+    let mut primary = primary(&[("repl-backlog-ttl", "1")]);
+    let mut replica = replica(&primary, &[]);
+    assert_equal(&mut primary, &mut replica);
+    let id = figure(&mut primary, "master_replid");
+    assert_eq!(figure(&mut primary, "repl_backlog_active"), "1");
+    replica.kill();
+    until("it is freed", || figure(&mut primary, "repl_backlog_active") == "0");
+    assert_ne!(figure(&mut primary, "master_replid"), id);
+    let offset = figure(&mut primary, "master_repl_offset");
+    expect_ok(&mut primary.client(), &["SET", "k", "1"]);
+    assert_eq!(figure(&mut primary, "master_repl_offset"), offset, "nobody listens");
+    replica.restart();
+    assert_equal(&mut primary, &mut replica);
+}
