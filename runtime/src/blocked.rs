@@ -9,7 +9,7 @@
 
 use crate::baton::Holding;
 use crate::caught::execute_caught;
-use crate::held::Who;
+use crate::held::{May, Who};
 use crate::journal;
 use crate::node::{CoreState, Cores, Node};
 use crate::registry::Registered;
@@ -68,6 +68,7 @@ pub(crate) fn waiter(
     command: &Registered,
     args: &[&[u8]],
     keyspace: &Keyspace<'_>,
+    may: May,
     answer: Box<dyn Fn(Vec<u8>) + Send + Sync>,
 ) -> Option<Arc<Waiter>> {
     let positions = command.command.key_positions(args).ok()?;
@@ -82,7 +83,7 @@ pub(crate) fn waiter(
         KeyType::Stream => args_to_wait_with(keyspace, args),
         _ => args.iter().map(|arg| Box::from(*arg)).collect(),
     };
-    let mut waiter = Waiter::new(who.id, args, run, who.db, who.resp3, wants, keys, answer);
+    let mut waiter = Waiter::new(who.id, args, run, who.db, who.resp3, wants, keys, may, answer);
     // A group that goes with its stream leaves nothing to wait for.
     waiter.needs_keys = wants == KeyType::Stream && command.has(Flag::Write);
     Some(Arc::new(waiter))
@@ -202,6 +203,12 @@ fn run_claimed(
 ) {
     let args: SmallVec<[&[u8]; 8]> = waiter.args.iter().map(|arg| &**arg).collect();
     let mut out = Out::new(waiter.resp3);
+    if let Err(refusal) = (waiter.may)(&args) {
+        out.error(&refusal);
+        Keyspace::many(list, settings, waiter.db, now_ms).stop_waiting(waiter);
+        waiter.finish();
+        return (waiter.answer)(out.into_bytes());
+    }
     let seed = list.get_mut(0).rng.next_u64();
     let start = node.now_ns();
     let mut ctx = Context {

@@ -12,6 +12,7 @@ use baton_engine::command::Flag;
 use baton_engine::context::{Caller, Context};
 use baton_engine::error::CommandError;
 use baton_engine::execute::{Outcome, arity_error};
+pub use baton_engine::keyspace::waiting::May;
 use baton_engine::keyspace::waiting::Waiter;
 use baton_engine::keyspace::{Keyspace, ShardList};
 use baton_engine::random::Rng;
@@ -358,18 +359,19 @@ impl<'n> Held<'n> {
     }
 
     /// Runs a blocking command; when it has to wait, whoever changes its keys will serve it and give the encoded
-    /// reply to `answer`.
+    /// reply to `answer`, unless `may` refuses that then.
     pub fn run_blocking(
         &mut self,
         who: &Who,
         command: &Registered,
         args: &[&[u8]],
         out: &mut Out,
+        may: May,
         answer: Box<dyn Fn(Vec<u8>) + Send + Sync>,
     ) -> Option<Blocked> {
         let Outcome::Blocked { until_ms } = self.run(who, command, args, true, out) else { return None };
         let waiter = self.with_keyspace(who.db, |keyspace| {
-            let waiter = blocked::waiter(who, command, args, keyspace, answer)?;
+            let waiter = blocked::waiter(who, command, args, keyspace, may, answer)?;
             keyspace.wait(&waiter);
             Some(waiter)
         })?;

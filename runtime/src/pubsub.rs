@@ -181,6 +181,13 @@ impl PubSub {
         self.names(kind).read().get(name).map_or(0, Vec::len)
     }
 
+    /// Who has subscribed to names of a kind that are like this. O(names).
+    pub fn listeners(&self, kind: Kind, is_wanted: impl Fn(&[u8]) -> bool) -> Vec<u64> {
+        let names = self.names(kind).read();
+        let wanted = names.iter().filter(|(name, _)| is_wanted(name));
+        wanted.flat_map(|(_, there)| there.iter().map(|subscriber| subscriber.id())).collect()
+    }
+
     /// How many different names of a kind have subscribers.
     pub fn len(&self, kind: Kind) -> usize {
         self.names(kind).read().len()

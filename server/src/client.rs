@@ -1,6 +1,8 @@
 //! What everybody may know of a client, and its mailbox.
 
+use crate::acl::User;
 use crate::config::{OutputBufferLimit, Settings};
+use arc_swap::ArcSwap;
 use baton::held::Identity;
 use baton::pubsub::{Message, Subscriber};
 use baton::tracking::{Invalidation, Listener, Tracker};
@@ -127,7 +129,6 @@ pub struct Names {
     pub name: Vec<u8>,
     pub library: Vec<u8>,
     pub library_version: Vec<u8>,
-    pub user: Vec<u8>,
 }
 
 /// Where a client comes from. Written out only for those who ask.
@@ -150,6 +151,8 @@ pub struct Client {
     pub created_ms: i64,
     pub mailbox: Mailbox,
     pub names: Mutex<Names>,
+    /// Who it is. Changed by its connection alone.
+    user: ArcSwap<User>,
     end: AtomicU32,
     pub last_ms: AtomicI64,
     pub db: AtomicUsize,
@@ -196,7 +199,7 @@ pub struct Client {
 
 impl Client {
     /// A client that has just connected.
-    pub fn new(id: u64, origin: Origin, fd: i32, core: usize, now_ms: i64) -> Self {
+    pub fn new(id: u64, origin: Origin, fd: i32, core: usize, now_ms: i64, user: Arc<User>) -> Self {
         Self {
             id,
             origin,
@@ -204,7 +207,8 @@ impl Client {
             core,
             created_ms: now_ms,
             mailbox: Mailbox::default(),
-            names: Mutex::new(Names { user: b"default".to_vec(), ..Names::default() }),
+            names: Mutex::default(),
+            user: ArcSwap::new(user),
             end: AtomicU32::new(End::No as u32),
             last_ms: AtomicI64::new(now_ms),
             db: AtomicUsize::new(0),
@@ -236,6 +240,16 @@ impl Client {
             push_limit: AtomicUsize::new(0),
             tracker: Mutex::default(),
         }
+    }
+
+    /// Who it is.
+    pub fn user(&self) -> Arc<User> {
+        self.user.load_full()
+    }
+
+    /// It is somebody else from now on.
+    pub fn set_user(&self, user: Arc<User>) {
+        self.user.store(user);
     }
 
     /// Ends the connection.

@@ -371,7 +371,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         loop {
             let limits = Limits {
                 bulk_max: self.session.server.node.settings().proto_max_bulk_len as i64,
-                authenticated: self.session.authenticated,
+                authenticated: self.session.is_let_in(),
             };
             // The client's password decides about limits: until it has given it, one request at a time.
             let max = if limits.authenticated { REQUESTS_MAX } else { 1 };
@@ -490,7 +490,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let (session, node) = (&mut self.session, &self.server.node);
         let spans = self.parser.spans().get(..*self.parser.requests().first()?)?;
         let args: SmallVec<[&[u8]; 16]> = spans.iter().map(|span| span.of(&self.input)).collect();
-        let Step::Batch(call) = session.step(&self.server, session.is_plain(), &args) else { return None };
+        let plain = session.is_plain();
+        let Step::Batch(call) = session.step(&self.server, plain, &args) else { return None };
         if node.large_requests.threshold().is_some_and(|bytes| self.input.len() as u64 >= bytes) {
             return None;
         }
@@ -699,6 +700,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         let session = &mut self.session;
         let start = session.out.len();
+        // Its user may not have it run any more.
+        let rejected = matches!(&end, WaitEnd::Answer(answer) if answer.starts_with(b"-NOPERM "));
         let failed = match &end {
             WaitEnd::Answer(answer) => answer.starts_with(b"-"),
             WaitEnd::Error => true,
@@ -723,6 +726,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             session.out.truncate(start);
         }
         session.end_skip();
+        if rejected {
+            return session.count_rejected(command);
+        }
         let args: Vec<&[u8]> = blocked.iter().flat_map(|blocked| blocked.args()).map(|arg| &**arg).collect();
         let ns = blocked.map_or(0, baton::held::Blocked::spent_ns);
         session.count_handled(command, &args, ns, reply_bytes, failed);

@@ -279,7 +279,7 @@ fn refusal(server: &Server, peer: Option<IpAddr>) -> Option<&'static str> {
         Some(IpAddr::V4(ip)) => ip.is_loopback(),
         Some(IpAddr::V6(ip)) => ip.is_loopback() || ip.to_ipv4_mapped().is_some_and(|ip| ip.is_loopback()),
     };
-    if settings.protected_mode && settings.requirepass.is_empty() && !is_local {
+    if settings.protected_mode && server.acl.default_user().rules().is_nopass() && !is_local {
         server.connections_rejected.fetch_add(1, Ordering::Relaxed);
         return Some(PROTECTED);
     }
@@ -297,7 +297,7 @@ const PROTECTED: &str = "-DENIED Redis is running in protected mode because prot
 fn enter(server: &Server, origin: Origin, fd: i32, core: usize) -> Arc<Client> {
     let id = server.next_client.fetch_add(1, Ordering::Relaxed);
     let now_ms = server.node.now_ms();
-    let client = Arc::new(Client::new(id, origin, fd, core, now_ms));
+    let client = Arc::new(Client::new(id, origin, fd, core, now_ms, server.acl.default_user().clone()));
     server.connections_total.fetch_add(1, Ordering::Relaxed);
     server.clients.write().insert(id, client.clone());
     client

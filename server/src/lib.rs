@@ -14,6 +14,7 @@
 //! | `figures`     | what is counted, and how fast it grows                                   |
 //! | `persistence/` | when snapshots are written and the log is rewritten; the start          |
 //! | `listen`      | listening sockets                                                        |
+//! | `acl/`        | users, what they may do, and the log of what they were refused           |
 //! | `commands/`   | the commands of the node itself                                          |
 //! | `config/`     | the settings table and everything derived from it                        |
 //! | `check/`      | `baton check`: the files of persistence                                  |
@@ -21,6 +22,7 @@
 //!
 //! Absent on purpose: data structures and file formats (`baton-engine`), owners of slots (`baton`).
 
+mod acl;
 mod check;
 mod cli;
 mod client;

@@ -1,5 +1,6 @@
 //! What all cores of a node share beyond the data: clients, configuration, figures, pauses, the end.
 
+use crate::acl::Acl;
 use crate::client::{Client, Clients, End, Post};
 use crate::commands::Handler;
 use crate::config::{Config, Settings};
@@ -48,6 +49,8 @@ pub struct Pause {
 pub struct Server {
     pub node: Arc<Node>,
     pub config: Config,
+    /// Who may do what.
+    pub acl: Acl,
     /// What runs each command that is not the engine's, by its number in the registry.
     pub handlers: Vec<Option<Handler>>,
     pub clients: RwLock<Clients>,

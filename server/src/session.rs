@@ -1,12 +1,14 @@
 //! The state of one client's conversation, and what becomes of each command.
 
+use crate::acl::log::Place;
+use crate::acl::{self, Refusal, Rights, User};
 use crate::client::{Client, End};
 use crate::commands::{AsReplica, Flow, presentable};
 use crate::persistence;
 use crate::server::Server;
 use baton::Node;
 use baton::batch::Call;
-use baton::held::{Blocked, Held, Who};
+use baton::held::{Blocked, Held, May, Who};
 use baton::registry::Registered;
 use baton::replication::served::Served;
 use baton::slowlog::Noted;
@@ -77,6 +79,8 @@ pub struct Session {
     pub client: Arc<Client>,
     pub who: Who,
     pub authenticated: bool,
+    /// What its user may do, as of a version of the users.
+    pub rights: Rights,
     pub out: Out,
     pub reply_mode: ReplyMode,
     pub transaction: Option<Box<Transaction>>,
@@ -167,7 +171,8 @@ pub enum After {
 impl Session {
     /// The conversation of a client that has just connected.
     pub fn new(server: Arc<Server>, client: Arc<Client>) -> Self {
-        let authenticated = server.settings().requirepass.is_empty();
+        let authenticated = server.acl.is_open();
+        let rights = Rights::of(&server.acl, &client.user());
         let who = Who {
             id: client.id,
             db: 0,
@@ -181,6 +186,7 @@ impl Session {
             client,
             who,
             authenticated,
+            rights,
             out: Out::new(false),
             reply_mode: ReplyMode::On,
             transaction: None,
@@ -192,9 +198,10 @@ impl Session {
         }
     }
 
-    /// Whether commands may go into batches: nothing needs a look at each of them.
+    /// Whether commands may go into batches: nothing needs a look at each of them but what the user may do.
     #[inline]
-    pub fn is_plain(&self) -> bool {
+    pub fn is_plain(&mut self) -> bool {
+        self.follow_users();
         self.authenticated
             && self.transaction.is_none()
             && self.reply_mode == ReplyMode::On
@@ -213,10 +220,19 @@ impl Session {
         let Some(command) = server.node.registry.find(args[0]) else {
             return Step::Alone(Err(unknown_command(args)));
         };
-        if plain && let Some(call) = Call::new(command, args) {
+        if plain
+            && self.rights.check(command, args).is_ok()
+            && let Some(call) = Call::new(command, args)
+        {
             return Step::Batch(call);
         }
-        Step::Alone(resolve(server, command, args))
+        match resolve(server, command, args) {
+            // Who may not run DEBUG does not get to know which words it takes.
+            Err(_) if command.command.hidden_subcommands && self.rights.check(command, args).is_err() => {
+                Step::Alone(Ok(command))
+            }
+            resolved => Step::Alone(resolved),
+        }
     }
 
     /// Runs a command that is not part of a batch; writes its reply.
@@ -235,7 +251,7 @@ impl Session {
                     after
                 }
                 Err(error) => {
-                    self.server.cores[self.client.core].book.lock().command(command.shown_as).rejected += 1;
+                    self.count_rejected(command.id);
                     self.reject(command, error);
                     After::Go
                 }
@@ -271,9 +287,45 @@ impl Session {
     }
 
     /// Whether the client has shown a password, or needs none.
-    pub fn is_let_in(&mut self) -> bool {
-        self.authenticated = self.authenticated || self.server.settings().requirepass.is_empty();
-        self.authenticated
+    pub fn is_let_in(&self) -> bool {
+        self.authenticated || self.server.acl.is_open()
+    }
+
+    /// Lets the client in as this user, unless there is no such user any more.
+    pub fn become_user(&mut self, user: &Arc<User>) -> bool {
+        self.client.set_user(user.clone());
+        // After the client is known to be this user: whoever removes the user from now on will find it.
+        if !self.server.acl.holds(user) {
+            self.client.set_user(self.server.acl.default_user().clone());
+            return false;
+        }
+        self.authenticated = true;
+        self.rights = Rights::of(&self.server.acl, user);
+        true
+    }
+
+    /// The client is who everybody is at first.
+    fn become_nobody(&mut self) {
+        let default = self.server.acl.default_user().clone();
+        self.authenticated = self.server.acl.is_open();
+        self.rights = Rights::of(&self.server.acl, &default);
+        self.client.set_user(default);
+    }
+
+    /// Looks at the rules of the user again if any user has changed.
+    #[inline]
+    pub fn follow_users(&mut self) {
+        if !self.rights.are_current(&self.server.acl) {
+            self.rights = Rights::of(&self.server.acl, &self.client.user());
+        }
+    }
+
+    /// Whether the user may run this command now. Notes it if not.
+    fn check_rights(&self, command: &Registered, args: &[&[u8]]) -> Result<(), CommandError> {
+        self.rights.check(command, args).map_err(|refusal| {
+            let place = if self.transaction.is_some() { Place::Multi } else { Place::TopLevel };
+            acl::clients::refuse(&self.server, &self.client, place, refusal, command, args)
+        })
     }
 
     /// Somebody makes a browser talk to us: whatever follows its headers must not be run.
@@ -330,6 +382,7 @@ impl Session {
         if self.transaction.is_some() && command.has(Flag::NoMulti) {
             return Err(CommandError::text("ERR Command not allowed inside a transaction"));
         }
+        self.check_rights(command, args)?;
         if self.needs_memory(command) && self.server.node.is_out_of_memory() {
             return Err(CommandError::OutOfMemory);
         }
@@ -499,6 +552,12 @@ impl Session {
         }
     }
 
+    /// Puts a command into the books that was not run.
+    pub fn count_rejected(&self, command: usize) {
+        let shown_as = self.server.node.registry.get(command).shown_as;
+        self.server.cores[self.client.core].book.lock().command(shown_as).rejected += 1;
+    }
+
     /// Puts a request of so many bytes into the log of large ones.
     #[cold]
     pub fn note_large_request(&self, command: &Registered, args: &[&[u8]], bytes: u64) {
@@ -538,9 +597,14 @@ impl Session {
 
     fn run_blocking(&mut self, command: &Registered, args: &[&[u8]]) -> After {
         let mut held = self.server.node.hold(|node| node.cores_of(command, args));
-        let client = self.client.clone();
+        let (client, server) = (self.client.clone(), Arc::downgrade(&self.server));
+        let waits = client.clone();
+        let may: May = Box::new(move |args| {
+            let Some(server) = server.upgrade() else { return Ok(()) };
+            acl::clients::may_go_on(&server, &waits, args)
+        });
         let answer = Box::new(move |reply| client.mailbox.put(crate::client::Post::Answer(reply)));
-        let blocked = held.run_blocking(&self.who, command, args, &mut self.out, answer);
+        let blocked = held.run_blocking(&self.who, command, args, &mut self.out, may, answer);
         held.finish();
         match blocked {
             None => After::Go,
@@ -562,6 +626,15 @@ impl Session {
         let server = self.server.clone();
         let command = server.node.registry.get(id);
         self.count_commands(1);
+        if let Err(refusal) = self.rights.check(command, args) {
+            let error = match &refusal {
+                Refusal::Denied(denial) => denial.error_in_exec(),
+                Refusal::Patterns(why) => CommandError::text(why),
+            };
+            acl::clients::refuse(&self.server, &self.client, Place::Multi, refusal, command, args);
+            self.write_error(&error);
+            return After::Go;
+        }
         let after = if command.run.is_some() {
             let outcome = held.run(&self.who, command, args, false, &mut self.out);
             debug_assert!(!matches!(outcome, Outcome::Blocked { .. }));
@@ -708,7 +781,7 @@ impl Session {
         self.stop_tracking(None);
         self.select(0);
         self.set_resp3(false);
-        self.authenticated = self.server.settings().requirepass.is_empty();
+        self.become_nobody();
         self.reply_mode = ReplyMode::On;
         self.who.no_touch = false;
         self.client.no_touch.store(false, Ordering::Relaxed);

@@ -1,5 +1,6 @@
 //! From the command line to a serving node, and to its end.
 
+use crate::acl::{self, Acl, Ground};
 use crate::check;
 use crate::cli::{self, Invocation, Serve};
 use crate::client::Post;
@@ -157,6 +158,7 @@ fn serve_until_the_end(
     let cores = core_count(&loaded.settings);
     let (end_requests, ends) = mpsc::unbounded_channel();
     let server = make_server(loaded.settings, file, registry, cores, end_requests);
+    acl::clients::load_at_start(&server, loaded.users)?;
     // Before anybody can ask for the end: SHUTDOWN is served while data are loaded.
     let phase = server.phase.subscribe();
     let mut threads = Vec::new();
@@ -255,9 +257,12 @@ fn make_server(
         storage: Arc::new(RealStorage),
     };
     let node = Node::new(options);
+    // What new users may use is of no interest here: the default user may use everything.
+    let acl = Acl::new(Ground { registry: &node.registry, all_channels: true });
     let started_ms = node.now_ms();
     let server = Arc::new(Server {
         config: Config::new(settings, file, false),
+        acl,
         handlers,
         clients: RwLock::default(),
         cores: (0..cores).map(|_| CoreFigures::default()).collect(),

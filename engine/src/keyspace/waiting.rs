@@ -2,6 +2,7 @@
 //! caching). All travel with their slot.
 
 use crate::command::ShardFn;
+use crate::error::CommandError;
 use crate::hash::Hasher;
 use crate::keyspace::shard::{Shard, SlotData};
 use crate::keyspace::tracked::Tracked;
@@ -15,6 +16,9 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 /// A database and a key in it.
 pub type DbKey = (usize, Box<[u8]>);
+
+/// Whether a client may still have the command run for which it has waited.
+pub type May = Box<dyn Fn(&[&[u8]]) -> Result<(), CommandError> + Send + Sync>;
 
 /// Set when a watched key changes; the transaction of its client is then void.
 #[derive(Debug, Default)]
@@ -61,6 +65,8 @@ pub struct Waiter {
     pub needs_keys: bool,
     /// The keys it waits for.
     pub keys: Vec<Box<[u8]>>,
+    /// Asked before the command runs again: whether its client may still have it run. Must not block.
+    pub may: May,
     /// Takes the encoded reply to the client. Must not block.
     pub answer: Box<dyn Fn(Vec<u8>) + Send + Sync>,
     /// How long the command has run for it, in nanoseconds; the wait not included.
@@ -81,12 +87,27 @@ impl Waiter {
         resp3: bool,
         wants: KeyType,
         keys: Vec<Box<[u8]>>,
+        may: May,
         answer: Box<dyn Fn(Vec<u8>) + Send + Sync>,
     ) -> Self {
         let state = AtomicU8::new(State::Waiting as u8);
         let (spent_ns, passed) = (AtomicU64::new(0), AtomicBool::new(false));
         let needs_keys = false;
-        Self { client_id, args, run, db, resp3, wants, needs_keys, keys, answer, spent_ns, state, passed }
+        Self {
+            client_id,
+            args,
+            run,
+            db,
+            resp3,
+            wants,
+            needs_keys,
+            keys,
+            may,
+            answer,
+            spent_ns,
+            state,
+            passed,
+        }
     }
 
     /// Takes the right to run it; false when somebody else has it or it is done.

@@ -215,6 +215,7 @@ mod tests {
             false,
             KeyType::List,
             vec![Box::from(&b"k"[..])],
+            Box::new(|_| Ok(())),
             Box::new(|_| {}),
         ));
         with(&mut bench, |keyspace| {

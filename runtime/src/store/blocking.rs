@@ -77,7 +77,7 @@ impl Store {
         });
         let begun = with_out(|out| {
             let mut held = inner.node.hold(|node| node.cores_of(command, args));
-            let blocked = held.run_blocking(&self.who, command, args, out, tell);
+            let blocked = held.run_blocking(&self.who, command, args, out, Box::new(|_| Ok(())), tell);
             held.finish();
             match blocked {
                 Some(blocked) => Ok(Begun::Waits(Wait { blocked, answer })),

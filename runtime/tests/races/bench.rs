@@ -189,7 +189,7 @@ impl Bench {
         let answer = Box::new(move |bytes: Vec<u8>| drop(sender.send(readable(&bytes))));
         let mut held = self.node.hold(|node| node.cores_of(command, &args));
         let mut out = Out::new(false);
-        let blocked = held.run_blocking(&self.who, command, &args, &mut out, answer);
+        let blocked = held.run_blocking(&self.who, command, &args, &mut out, Box::new(|_| Ok(())), answer);
         held.finish();
         let at_once = blocked.is_none().then(|| readable(&out.into_bytes()));
         Waiting { node: self.node.clone(), blocked, at_once, answers }

@@ -2,6 +2,7 @@
 
 use super::connection::check_name;
 use super::{Flow, Handler, OK, WRITTEN};
+use crate::acl::User;
 use crate::client::{Class, Client, End, Post};
 use crate::server::Server;
 use crate::session::{ReplyMode, Session};
@@ -337,7 +338,7 @@ fn unblock(session: &mut Session, args: &[&[u8]], _: Option<&mut Held<'_>>) -> R
 enum Filter<'a> {
     Ids(Vec<u64>),
     Class(Option<Class>),
-    User,
+    User(Arc<User>),
     Address(&'a [u8]),
     LocalAddress(&'a [u8]),
     Ip(&'a [u8]),
@@ -441,8 +442,9 @@ impl<'a> Filter<'a> {
             word if is(word, "type") => {
                 Self::Class(class(value).ok_or_else(|| unknown("Unknown client type "))?)
             }
-            word if is(word, "user") && value == b"default" => Self::User,
-            word if is(word, "user") => return Err(unknown("No such user ")),
+            word if is(word, "user") => {
+                Self::User(server.acl.find(value).ok_or_else(|| unknown("No such user "))?)
+            }
             word if is(word, "addr") => Self::Address(value),
             word if is(word, "laddr") => Self::LocalAddress(value),
             word if is(word, "ip") => Self::Ip(value),
@@ -484,7 +486,7 @@ impl<'a> Filter<'a> {
         match self {
             Self::Ids(ids) => ids.contains(&client.id),
             Self::Class(class) => *class == Some(client.class()),
-            Self::User => true,
+            Self::User(user) => Arc::ptr_eq(user, &client.user()),
             Self::Address(address) => client.address().as_bytes() == *address,
             Self::LocalAddress(address) => client.local_address().as_bytes() == *address,
             Self::Ip(ip) => {
@@ -560,15 +562,14 @@ fn list(session: &mut Session, args: &[&[u8]], _: Option<&mut Held<'_>>) -> Resu
     let filters = Filters::parse(&session.server, &args[2..], false)?;
     let mut text = Vec::new();
     for client in filters.clients(session) {
-        describe(session, &client, args, &mut text);
+        text.extend(line(session, &client, args));
     }
     session.out.verbatim("txt", &text);
     WRITTEN
 }
 
 fn info(session: &mut Session, args: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<Flow, CommandError> {
-    let mut text = Vec::new();
-    describe(session, &session.client, args, &mut text);
+    let text = line(session, &session.client, args);
     session.out.verbatim("txt", &text);
     WRITTEN
 }
@@ -596,18 +597,27 @@ fn flags(client: &Client) -> String {
     if flags.is_empty() { "N".to_owned() } else { flags }
 }
 
-/// A line of CLIENT LIST. Tools read its fields by their names, people by their order: both are those of Redis.
-fn describe(session: &Session, client: &Client, args: &[&[u8]], out: &mut Vec<u8>) {
-    let registry = &session.server.node.registry;
-    let now_ms = session.server.node.now_ms();
+/// A line of CLIENT LIST, for the client that gave these arguments.
+fn line(session: &Session, client: &Client, args: &[&[u8]]) -> Vec<u8> {
     let is_me = client.id == session.client.id;
+    let argv: usize = if is_me { args.iter().map(|arg| arg.len()).sum() } else { 0 };
+    let mut line = describe(&session.server, client, argv);
+    line.push(b'\n');
+    line
+}
+
+/// All about a client, in one line. Tools read its fields by their names, people by their order: both are those of Redis.
+/// `argv` is how many bytes of arguments it has on its hands.
+pub fn describe(server: &Server, client: &Client, argv: usize) -> Vec<u8> {
+    let mut out = Vec::new();
+    let registry = &server.node.registry;
+    let now_ms = server.node.now_ms();
     let names = client.names.lock().clone();
     let seconds_since = |ms: i64| (now_ms - ms).max(0) / 1_000;
     let command = match client.last_command.load(Relaxed) {
         usize::MAX => "NULL",
         id => &registry.get(id).name,
     };
-    let argv: usize = if is_me { args.iter().map(|arg| arg.len()).sum() } else { 0 };
     let (query, queued) = (client.query_bytes.load(Relaxed), client.queued_bytes.load(Relaxed));
     let free = client.query_memory.load(Relaxed).saturating_sub(query);
     // Replies lie in one buffer, which an idle connection gives back; what others have sent lies in the mailbox.
@@ -616,7 +626,7 @@ fn describe(session: &Session, client: &Client, args: &[&[u8]], out: &mut Vec<u8
     let unread = replies + client.mailbox.bytes();
     let total = size_of::<Client>() + query + queued + argv + unread;
     // Writing to memory cannot fail.
-    let _ = writeln!(
+    let _ = write!(
         out,
         "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} multi={} watch={} \
          qbuf={query} qbuf-free={free} argv-mem={argv} multi-mem={queued} rbs={room} rbp={peak} obl={replies} oll={posts} \
@@ -637,7 +647,7 @@ fn describe(session: &Session, client: &Client, args: &[&[u8]], out: &mut Vec<u8
         client.queued.load(Relaxed),
         client.watching.load(Relaxed),
         if unread > 0 { "rw" } else { "r" },
-        String::from_utf8_lossy(&names.user),
+        String::from_utf8_lossy(client.user().name()),
         client.redirect(),
         client.resp.load(Relaxed),
         String::from_utf8_lossy(&names.library),
@@ -646,6 +656,7 @@ fn describe(session: &Session, client: &Client, args: &[&[u8]], out: &mut Vec<u8
         client.bytes_out.load(Relaxed),
         client.commands.load(Relaxed),
     );
+    out
 }
 
 fn help(session: &mut Session, _: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<Flow, CommandError> {

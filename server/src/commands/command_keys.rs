@@ -7,7 +7,30 @@ const READ: &[KeyFlag] = &[Ro, Access];
 const CHANGED: &[KeyFlag] = &[Rw, Access, Update];
 const OVERWRITTEN: &[KeyFlag] = &[Ow, Update];
 
-/// Places of the keys in `line` (the name is at 0), each with what is done with the key.
+/// Calls `found` with the place of each key in `line` (the name is at 0) and what is done with the key.
+///
+/// # Errors
+/// The arguments do not name their keys properly. Some may have been found until then.
+pub fn each(
+    command: &Command,
+    line: &[&[u8]],
+    found: &mut impl FnMut(usize, &'static [KeyFlag]),
+) -> Result<(), CommandError> {
+    match command.name {
+        "SORT" => sort(line).into_iter().for_each(|(at, flags)| found(at, flags)),
+        "MIGRATE" => migrate(line).into_iter().for_each(|(at, flags)| found(at, flags)),
+        "SET" => found(1, set_flags(line)),
+        "BITFIELD" => found(1, bitfield_flags(line)),
+        _ => {
+            for spec in command.keys.iter().filter(|spec| !spec.flags.contains(&NotKey)) {
+                spec.positions(line, &mut |at| found(at, spec.flags))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Places of the keys in `line`, each with what is done with the key.
 ///
 /// # Errors
 /// The arguments do not name their keys properly.
@@ -15,20 +38,9 @@ pub fn positions(
     command: &Command,
     line: &[&[u8]],
 ) -> Result<Vec<(usize, &'static [KeyFlag])>, CommandError> {
-    match command.name {
-        "SORT" => Ok(sort(line)),
-        "MIGRATE" => Ok(migrate(line)),
-        "SET" => Ok(vec![(1, set_flags(line))]),
-        "BITFIELD" => Ok(vec![(1, bitfield_flags(line))]),
-        _ => {
-            let keys = command.key_positions(line)?;
-            Ok(keys
-                .into_iter()
-                .filter(|(_, spec)| !spec.flags.contains(&NotKey))
-                .map(|(at, spec)| (at, spec.flags))
-                .collect())
-        }
-    }
+    let mut all = Vec::new();
+    each(command, line, &mut |at, flags| all.push((at, flags)))?;
+    Ok(all)
 }
 
 fn is(arg: &[u8], word: &str) -> bool {

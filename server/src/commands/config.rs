@@ -1,6 +1,7 @@
 //! CONFIG: the settings of the running server.
 
 use super::{Flow, Handler, OK, WRITTEN};
+use crate::acl;
 use crate::config::{Caller, ConfigError, Setting, Settings};
 use crate::log;
 use crate::logging::Level;
@@ -181,6 +182,9 @@ fn follow(server: &Arc<Server>, changed: &[&'static Setting]) {
             server.node.forget_step(core);
         }
     }
+    if changed.iter().any(|setting| setting.name == "requirepass") {
+        server.acl.set_default_password(&settings.requirepass);
+    }
     if changed.iter().any(|setting| setting.name == "appendonly") {
         persistence::turn_log(server);
     }
@@ -190,7 +194,10 @@ fn follow(server: &Arc<Server>, changed: &[&'static Setting]) {
 }
 
 fn rewrite(session: &mut Session, _: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<Flow, CommandError> {
-    match session.server.config.rewrite(&[]) {
+    // Users who have a file of their own are not for this one.
+    let own_file = !session.server.settings().aclfile.is_empty();
+    let users = if own_file { Vec::new() } else { acl::clients::lines(&session.server.acl) };
+    match session.server.config.rewrite(&[("user", users)]) {
         Ok(()) => {
             log!(Level::Notice, "CONFIG REWRITE executed with success.");
             OK

@@ -1,6 +1,7 @@
 //! The connection itself: AUTH, ECHO, HELLO, PING, QUIT, RESET, SELECT.
 
 use super::{Flow, Handler, OK, WRITTEN};
+use crate::acl::{self, log::Place};
 use crate::session::Session;
 use baton::held::Held;
 use baton_engine::command::{Arity, Category, Command, Flag::*, Group};
@@ -138,39 +139,34 @@ fn quit(session: &mut Session, _: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<
 fn auth(session: &mut Session, args: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<Flow, CommandError> {
     match args {
         [_, password] => {
-            if session.server.settings().requirepass.is_empty() {
+            if session.server.acl.default_user().rules().is_nopass() {
                 return Err(CommandError::text(
                     "ERR AUTH <password> called without any password configured for the default user. \
                      Are you sure your configuration is correct?",
                 ));
             }
-            authenticate(session, b"default", password)?;
+            authenticate(session, args[0], acl::DEFAULT, password)?;
         }
-        [_, user, password] => authenticate(session, user, password)?,
+        [_, user, password] => authenticate(session, args[0], user, password)?,
         _ => return Err(CommandError::Syntax),
     }
     OK
 }
 
-/// Lets the client in if user and password are right.
-fn authenticate(session: &mut Session, user: &[u8], password: &[u8]) -> Result<(), CommandError> {
-    let settings = session.server.settings();
-    let wanted = &*settings.requirepass;
-    // Without a password the default user takes any.
-    if user != b"default" || !wanted.is_empty() && !same(wanted, password) {
-        return Err(CommandError::text("WRONGPASS invalid username-password pair or user is disabled."));
+/// Lets the client in if name and password are right. `command` is the word with which it tries.
+fn authenticate(
+    session: &mut Session,
+    command: &[u8],
+    name: &[u8],
+    password: &[u8],
+) -> Result<(), CommandError> {
+    let server = session.server.clone();
+    if server.acl.authenticate(name, password).is_some_and(|user| session.become_user(&user)) {
+        return Ok(());
     }
-    session.authenticated = true;
-    Ok(())
-}
-
-/// Compares secrets in a time that does not tell how much of them is the same.
-fn same(wanted: &[u8], given: &[u8]) -> bool {
-    let differences = given.iter().enumerate().fold(0, |all, (at, byte)| {
-        let other = wanted.get(at % wanted.len().max(1)).copied().unwrap_or_default();
-        all | (byte ^ other)
-    });
-    std::hint::black_box(differences) == 0 && wanted.len() == given.len()
+    let place = if session.transaction.is_some() { Place::Multi } else { Place::TopLevel };
+    acl::clients::note_failed_login(&server, &session.client, place, name, command);
+    Err(CommandError::text("WRONGPASS invalid username-password pair or user is disabled."))
 }
 
 fn hello(session: &mut Session, args: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<Flow, CommandError> {
@@ -206,7 +202,7 @@ fn hello(session: &mut Session, args: &[&[u8]], _: Option<&mut Held<'_>>) -> Res
         }
     }
     if let Some((user, password)) = login {
-        authenticate(session, user, password)?;
+        authenticate(session, args[0], user, password)?;
     }
     if !session.is_let_in() {
         return Err(CommandError::text(

@@ -15,10 +15,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+mod acl;
 mod admin;
 mod client;
 mod command;
-mod command_keys;
+pub mod command_keys;
 mod config;
 mod connection;
 mod cores;
@@ -37,6 +38,7 @@ mod table_tests;
 mod tracking;
 mod transactions;
 
+pub use client::describe as describe_client;
 pub use monitor::presentable;
 pub use replicas::AsReplica;
 
@@ -85,6 +87,7 @@ struct Family {
 /// All families. A new one adds its line here.
 #[rustfmt::skip]
 const FAMILIES: &[Family] = &[
+    Family { commands: acl::COMMANDS, handlers: acl::HANDLERS },
     Family { commands: admin::COMMANDS, handlers: admin::HANDLERS },
     Family { commands: command::COMMANDS, handlers: command::HANDLERS },
     Family { commands: client::COMMANDS, handlers: client::HANDLERS },

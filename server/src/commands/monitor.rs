@@ -42,7 +42,7 @@ pub fn presentable<'a>(command: &Registered, args: &'a [&'a [u8]]) -> Cow<'a, [&
         "auth" => (1..args.len()).collect(),
         "hello" => after_word(args, 2, b"AUTH", 2),
         "config|set" => (3..args.len()).step_by(2).filter(|at| is_secret_setting(args[at - 1])).collect(),
-        "acl|setuser" => (2..args.len()).collect(),
+        "acl|setuser" | "acl|getuser" | "acl|deluser" => (2..args.len()).collect(),
         "migrate" => [after_word(args, 6, b"AUTH", 1), after_word(args, 6, b"AUTH2", 2)].concat(),
         _ => return Cow::Borrowed(args),
     };

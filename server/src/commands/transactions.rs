@@ -136,6 +136,7 @@ fn exec(session: &mut Session, _: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<
         session.unwatch(None);
         return Err(CommandError::text("EXECABORT Transaction discarded because of previous errors."));
     }
+    session.follow_users();
     let server = session.server.clone();
     let watching = session.watching.as_deref();
     let mut held = server.node.hold(|_| cores_needed(&server, &transaction, watching));

@@ -14,5 +14,6 @@ pub use choices::*;
 pub use field::*;
 pub use live::*;
 pub use load::*;
+pub use rewrite::replace as rewrite_file;
 pub use shapes::*;
 pub use table::*;

@@ -132,7 +132,7 @@ fn subject(line: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Replaces the file in one step: after a crash it's the old one or the new one.
-pub(super) fn replace(file: &Path, text: &[u8]) -> io::Result<()> {
+pub fn replace(file: &Path, text: &[u8]) -> io::Result<()> {
     // A link to the file stays a link.
     let file = fs::canonicalize(file).unwrap_or_else(|_| file.to_path_buf());
     let mut name = file.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_os_string();

@@ -473,7 +473,7 @@ impl Field for Dir {
 }
 
 /// The system's own words for an error, as `strerror` gives them.
-pub(super) fn os_text(error: &std::io::Error) -> Reason {
+pub fn os_text(error: &std::io::Error) -> Reason {
     match error.raw_os_error() {
         Some(code) => nix::errno::Errno::from_raw(code).desc().into(),
         None => error.to_string().into(),

@@ -8,6 +8,7 @@
 //! | `messages`     | publish/subscribe and MONITOR                                  |
 //! | `tracking`     | client-side caching                                            |
 //! | `clients`      | CLIENT LIST, KILL, REPLY; HELLO, AUTH, RESET                   |
+//! | `users`        | what users may do, on every path; changes of rules             |
 //! | `requests`     | requests in pieces, and requests that are none                 |
 
 #[path = "../support/mod.rs"]
@@ -19,6 +20,7 @@ mod requests;
 mod streams;
 mod tracking;
 mod transactions;
+mod users;
 mod waiting;
 
 use std::time::{Duration, Instant};
