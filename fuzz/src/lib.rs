@@ -4,7 +4,7 @@
 //! |----------------|--------------------------------------------------------------------------------------|
 //! | `requests`     | `request_parser`: cut whole or in pieces, the requests are the same                  |
 //! | `encodings`    | `listpack`, `intset`, `hyperloglog`: bytes that claim to be one, and damaged ones    |
-//! | `text`         | `config_text`, `glob`, `numbers`: what reads text, against a plain second opinion    |
+//! | `text`         | `acl_rules`, `config_text`, `glob`, `numbers`: what reads text, against a plain second opinion    |
 //! | `commands`     | `engine_commands`: any commands, and their effects replayed give the same data       |
 //! | `split_table`  | `split_table`: the table of the key space against a map of the standard library      |
 //! | `rdb`          | `rdb_value`, `rdb_payload`, `rdb_file`: snapshots and DUMP, written again or in pieces |
@@ -32,6 +32,7 @@ pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
 pub const TARGETS: &[Target] = &[
+    ("acl_rules", text::acl_rules),
     ("aof_annotation", log::aof_annotation),
     ("aof_manifest", log::aof_manifest),
     ("aof_reader", log::aof_reader),

@@ -192,3 +192,12 @@ fn check_f64(value: f64) {
         assert_eq!(number::parse_f64(text.as_bytes()), Some(value), "{}", text.as_str());
     }
 }
+
+/// Rules of users: any words, one per line, are refused or become rules; and what is shown of those makes the same
+/// rules again, though it is split at blanks.
+pub fn acl_rules(data: &[u8]) {
+    let words: Vec<&[u8]> = data.split(|byte| *byte == b'\n').collect();
+    let Ok(shown) = baton_server::normalise_rules(&words) else { return };
+    let words: Vec<&[u8]> = shown.split(|byte| *byte == b' ').collect();
+    assert_eq!(baton_server::normalise_rules(&words).as_deref(), Ok(&*shown), "{}", shown.escape_ascii());
+}

@@ -45,4 +45,5 @@ mod session;
 mod start;
 mod syscheck;
 
+pub use acl::normalise as normalise_rules;
 pub use start::main;

@@ -2,7 +2,7 @@
 
 use super::file;
 use super::log::{Event, Place};
-use super::selector::{Allowed, Selector};
+use super::selector::{Allowed, Selector, quote_words};
 use super::table::{Acl, Change};
 use super::user::{Ground, Rules, User};
 use super::verdict::{Reason, Refusal};
@@ -86,7 +86,12 @@ pub fn save_file(server: &Server) -> std::io::Result<()> {
     rewrite_file(server.settings().aclfile.path(), &text)
 }
 
-/// The users, one line for each.
+/// The users, one line for each, as the configuration has them.
+pub fn quoted_lines(acl: &Acl) -> Vec<Vec<u8>> {
+    lines(acl).iter().map(|line| quote_words(line)).collect()
+}
+
+/// The users, one line for each, as their own file has them.
 pub fn lines(acl: &Acl) -> Vec<Vec<u8>> {
     acl.all().iter().map(|user| user.line()).collect()
 }

@@ -4,6 +4,7 @@
 //! place of an earlier one about the same command or category.
 
 use super::error::RuleError;
+use super::keys::has_spaces;
 use baton::registry::{Registered, Registry};
 use baton_engine::command::{Category, Flag};
 use std::collections::BTreeMap;
@@ -91,7 +92,7 @@ impl Commands {
         if command.container.is_some() {
             return Err(RuleError::ArgumentOfSubcommand);
         }
-        if first_arg.is_empty() {
+        if first_arg.is_empty() || has_spaces(first_arg) {
             return Err(RuleError::Syntax);
         }
         if has_subcommands(command) {

@@ -24,6 +24,9 @@
 //! in force at that moment: for each command of a batch, when a command is queued and again in EXEC, and before a
 //! command that has waited is served. A session whose user may do everything has one flag to look at.
 
+use baton::registry::Registry;
+use std::sync::LazyLock;
+
 pub mod clients;
 pub mod commands;
 mod error;
@@ -44,3 +47,19 @@ pub use selector::Selector;
 pub use table::{Acl, DEFAULT, is_name};
 pub use user::{Ground, Rules, User};
 pub use verdict::Refusal;
+
+/// The rules that these words make for a new user, as a file has them: for tools that want to look before they leap.
+///
+/// # Errors
+/// Says which word is wrong, and why.
+pub fn normalise(words: &[&[u8]]) -> Result<Vec<u8>, String> {
+    static REGISTRY: LazyLock<Registry> = LazyLock::new(crate::commands::registry);
+    let ground = Ground { registry: &REGISTRY, all_channels: false };
+    match rules::apply_all(Rules::new(ground), ground, words) {
+        Ok(rules) => Ok(rules.show()),
+        Err(rules::Modifier::Unmatched(word)) => {
+            Err(format!("{}: Unmatched parenthesis", String::from_utf8_lossy(&word)))
+        }
+        Err(rules::Modifier::Refused(word, why)) => Err(format!("{}: {why}", String::from_utf8_lossy(&word))),
+    }
+}

@@ -56,24 +56,10 @@ mod tests {
     use crate::commands::registry;
     use proptest::prelude::*;
 
+    /// Words are given with `;` between them.
     fn apply(text: &str) -> Result<String, String> {
-        let registry = registry();
-        let ground = Ground { registry: &registry, all_channels: false };
-        let words: Vec<&[u8]> = text.split('|').map(str::as_bytes).collect();
-        let words: Vec<Vec<u8>> = words.iter().map(|word| word.to_vec()).map(restore_bars).collect();
-        let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
-        match apply_all(Rules::new(ground), ground, &words) {
-            Ok(rules) => Ok(String::from_utf8(rules.show()).unwrap()),
-            Err(Modifier::Unmatched(word)) => Err(format!("({})", String::from_utf8_lossy(&word))),
-            Err(Modifier::Refused(word, error)) => {
-                Err(format!("{}: {error}", String::from_utf8_lossy(&word)))
-            }
-        }
-    }
-
-    /// Words are written with bars between them; a bar within a word is written as `!!`.
-    fn restore_bars(word: Vec<u8>) -> Vec<u8> {
-        String::from_utf8(word).unwrap().replace("!!", "|").into_bytes()
+        let words: Vec<&[u8]> = text.split(';').map(str::as_bytes).collect();
+        crate::acl::normalise(&words).map(|shown| String::from_utf8(shown).unwrap())
     }
 
     #[track_caller]
@@ -91,39 +77,45 @@ mod tests {
     #[test]
     fn rules_of_users() {
         check("", "off sanitize-payload resetchannels -@all");
-        check("ON||nopass", "on nopass sanitize-payload resetchannels -@all");
-        check("nopass|>x", &format!("off sanitize-payload {X} resetchannels -@all"));
-        check(&format!("{X}|>x|>y|<y"), &format!("off sanitize-payload {X} resetchannels -@all"));
-        check(&format!(">x|!{}", &X[1..]).replace("!2", "!2"), "off sanitize-payload resetchannels -@all");
-        check(">x|nopass|resetpass", "off sanitize-payload resetchannels -@all");
+        check("ON;;nopass", "on nopass sanitize-payload resetchannels -@all");
+        check("nopass;>x", &format!("off sanitize-payload {X} resetchannels -@all"));
+        check(&format!("{X};>x;>y;<y"), &format!("off sanitize-payload {X} resetchannels -@all"));
+        check(&format!(">x;!{}", &X[1..]).replace("!2", "!2"), "off sanitize-payload resetchannels -@all");
+        check(">x;nopass;resetpass", "off sanitize-payload resetchannels -@all");
         check("skip-sanitize-payload", "off skip-sanitize-payload resetchannels -@all");
-        check("on|>x|~a|&b|+get|(+set)|reset", "off sanitize-payload resetchannels -@all");
+        check("on;>x;~a;&b;+get;(+set);reset", "off sanitize-payload resetchannels -@all");
         refused("<x", "<x: The password you are trying to remove from the user does not exist");
         refused("#zz", &format!("#zz: {}", RuleError::BadHash));
-        refused("on|of", "of: Syntax error");
+        refused("on;of", "of: Syntax error");
         refused("+@nope", "+@nope: Unknown command or category name in ACL");
     }
 
     #[test]
     fn rules_of_selectors() {
-        check("~a|%R~b|~a|%W~b|&c|&c", "off sanitize-payload ~a ~b resetchannels &c -@all");
-        check("~a|allkeys|&b|allchannels", "off sanitize-payload ~* &* -@all");
-        check("~*|resetkeys|&*|resetchannels", "off sanitize-payload resetchannels -@all");
+        check("~a;%R~b;~a;%W~b;&c;&c", "off sanitize-payload ~a ~b resetchannels &c -@all");
+        check("~a;allkeys;&b;allchannels", "off sanitize-payload ~* &* -@all");
+        check("~*;resetkeys;&*;resetchannels", "off sanitize-payload resetchannels -@all");
         check(
-            "(~a|+get)|(%R~b +set)",
+            "(~a;+get);(%R~b +set)",
             "off sanitize-payload resetchannels -@all (~a resetchannels -@all +get) \
                (%R~b resetchannels -@all +set)",
         );
         check("()", "off sanitize-payload resetchannels -@all (resetchannels -@all)");
-        check("(+@all ~* &*)|clearselectors", "off sanitize-payload resetchannels -@all");
-        refused("~*|~a", &format!("~a: {}", RuleError::AllKeys));
-        refused("&*|&a", &format!("&a: {}", RuleError::AllChannels));
+        check("(+@all ~* &*);clearselectors", "off sanitize-payload resetchannels -@all");
+        refused("~*;~a", &format!("~a: {}", RuleError::AllKeys));
+        refused("&*;&a", &format!("&a: {}", RuleError::AllChannels));
         refused("&a b", "&a b: Syntax error");
-        refused("on|(+get|~a", "((+get)");
+        refused("on;(+get;~a", "(+get: Unmatched parenthesis");
         refused("(on)", "(on): Syntax error");
         refused("(nopass)", "(nopass): Syntax error");
         refused("(\"a)", "(\"a): Syntax error");
-        refused("+config!!get!!x", "+config|get|x: Allowing first-arg of a subcommand is not supported");
+        refused("(~a) +get)", "(~a) +get): Syntax error");
+        refused("+select|a b", "+select|a b: Syntax error");
+        check(
+            "~a\"b;(\"~a\\\"b\")",
+            "off sanitize-payload ~a\"b resetchannels -@all (\"~a\\\"b\" resetchannels -@all)",
+        );
+        refused("+config|get|x", "+config|get|x: Allowing first-arg of a subcommand is not supported");
     }
 
     /// Anything that a rule can be, and things near it.

@@ -7,6 +7,7 @@ use super::verdict::{Denial, Reason};
 use crate::commands::command_keys;
 use baton::registry::{Registered, Registry};
 use baton_engine::glob::glob_match;
+use baton_engine::words::quote;
 
 /// Everything, or what a list says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -160,6 +161,11 @@ impl Selector {
         })
     }
 
+    /// All its rules in parentheses. Words that would not be read as they are come in quotes.
+    pub fn show_enclosed(&self) -> Vec<u8> {
+        [b"(", &*quote_words(&self.show()), b")"].concat()
+    }
+
     /// All its rules, as they can be given again.
     pub fn show(&self) -> Vec<u8> {
         let mut parts = vec![self.show_keys()];
@@ -170,6 +176,14 @@ impl Selector {
         parts.retain(|part| !part.is_empty());
         parts.join(&b' ')
     }
+}
+
+/// A line with those of its words in quotes that would not be read as they are.
+pub fn quote_words(line: &[u8]) -> Vec<u8> {
+    let words = line.split(|byte| *byte == b' ').map(|word| {
+        if word.iter().any(|byte| matches!(byte, b'"' | b'\'' | b'\\')) { quote(word) } else { word.to_vec() }
+    });
+    words.collect::<Vec<_>>().join(&b' ')
 }
 
 fn joined<T>(all: &[T], show: impl Fn(&T, &mut Vec<u8>)) -> Vec<u8> {

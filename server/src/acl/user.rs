@@ -159,6 +159,10 @@ impl Rules {
     fn add_selector(&mut self, ground: Ground<'_>, rules: &[u8]) -> Result<(), RuleError> {
         let mut selector = Selector::new(ground.registry, ground.all_channels);
         for rule in split_args(rules).map_err(|_| RuleError::Syntax)? {
+            // A line would be read as if the selector ended here.
+            if rule.ends_with(b")") {
+                return Err(RuleError::Syntax);
+            }
             selector.apply(ground.registry, &rule)?;
         }
         self.selectors.push(selector);
@@ -221,7 +225,7 @@ impl Rules {
         let mut parts: Vec<Vec<u8>> = self.flags().map(|flag| flag.as_bytes().to_vec()).collect();
         parts.extend(self.passwords.iter().map(|password| format!("#{}", password.show()).into_bytes()));
         parts.push(self.root().show());
-        parts.extend(self.selectors[1..].iter().map(|selector| [b"(", &*selector.show(), b")"].concat()));
+        parts.extend(self.selectors[1..].iter().map(Selector::show_enclosed));
         parts.join(&b' ')
     }
 }

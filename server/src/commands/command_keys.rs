@@ -19,7 +19,8 @@ pub fn each(
     match command.name {
         "SORT" => sort(line).into_iter().for_each(|(at, flags)| found(at, flags)),
         "MIGRATE" => migrate(line).into_iter().for_each(|(at, flags)| found(at, flags)),
-        "SET" => found(1, set_flags(line)),
+        // That of CONFIG bears the same name, and has no keys.
+        "SET" if !command.keys.is_empty() => found(1, set_flags(line)),
         "BITFIELD" => found(1, bitfield_flags(line)),
         _ => {
             for spec in command.keys.iter().filter(|spec| !spec.flags.contains(&NotKey)) {

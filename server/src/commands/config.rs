@@ -196,7 +196,7 @@ fn follow(server: &Arc<Server>, changed: &[&'static Setting]) {
 fn rewrite(session: &mut Session, _: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<Flow, CommandError> {
     // Users who have a file of their own are not for this one.
     let own_file = !session.server.settings().aclfile.is_empty();
-    let users = if own_file { Vec::new() } else { acl::clients::lines(&session.server.acl) };
+    let users = if own_file { Vec::new() } else { acl::clients::quoted_lines(&session.server.acl) };
     match session.server.config.rewrite(&[("user", users)]) {
         Ok(()) => {
             log!(Level::Notice, "CONFIG REWRITE executed with success.");

@@ -193,6 +193,36 @@ def client_side_cache(r):
     cached.close()
 
 
+def users(r):
+    assert r.acl_setuser(
+        "app", enabled=True, passwords=["+secret"], keys=["app:*"], channels=["news"], commands=["+@string", "-set", "+acl|whoami"],
+        selectors=[("%R~shared:*", "+get")],
+    )
+    found = r.acl_getuser("app")
+    assert "on" in found["flags"] and found["channels"] in ("&news", ["&news"]), found
+    assert r.acl_users() == ["app", "default"] and "string" in r.acl_cat() and "get" in r.acl_cat("string")
+    assert r.acl_dryrun("app", "get", "app:1") == "OK" and "no permissions" in r.acl_dryrun("app", "set", "app:1", "v")
+    app = connect(username="app", password="secret")
+    assert app.acl_whoami() == "app" and app.get("app:1") is None and app.get("shared:1") is None
+    for refused in (lambda: app.set("app:1", 1), lambda: app.get("other"), lambda: app.publish("news", 1)):
+        try:
+            refused()
+        except redis.exceptions.NoPermissionError:
+            continue
+        raise AssertionError("no refusal")
+    try:
+        connect(username="app", password="wrong").ping()
+    except redis.AuthenticationError:
+        pass
+    else:
+        raise AssertionError("a wrong password was taken")
+    log = r.acl_log()
+    assert [entry["reason"] for entry in log] == ["auth", "command", "key", "command"], log
+    assert log[0]["username"] == "app" and log[2]["object"] == "other" and r.acl_log_reset()
+    assert len(r.acl_genpass()) == 64 and r.acl_list()[0].startswith("user app on ")
+    assert r.acl_deluser("app") == 1
+
+
 def server(r):
     info = r.info()
     assert info["redis_version"] and info["tcp_port"] == PORT and r.ping() and r.echo("x") == "x"
@@ -209,7 +239,7 @@ def main():
     if PROTOCOL == 3:
         assert r.execute_command("HELLO")["proto"] == 3
     for part in (strings, errors, pipelines, transactions, lists, sets, hashes, sorted_sets, scans, blocking,
-                 publish_subscribe, server, client_side_cache):
+                 publish_subscribe, users, server, client_side_cache):
         try:
             part(r)
         except BaseException:

@@ -30,6 +30,7 @@ mod generate;
 mod pair;
 mod random;
 mod trial;
+mod users;
 
 use std::env;
 
