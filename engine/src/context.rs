@@ -46,4 +46,10 @@ impl Context<'_> {
     pub fn now_ms(&self) -> i64 {
         self.keyspace.now_ms()
     }
+
+    /// The time from which times to live count: that of the batch, but in a replay, where nothing is over yet.
+    #[inline]
+    pub fn present_ms(&self) -> i64 {
+        self.keyspace.present_ms()
+    }
 }

@@ -19,6 +19,7 @@ use baton_engine::random::Rng;
 use baton_engine::reply::Out;
 use baton_engine::settings::Settings;
 use baton_engine::slot::Slot;
+use parking_lot::MutexGuard;
 use smallvec::SmallVec;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -92,6 +93,10 @@ pub struct Held<'n> {
     admitted: bool,
     /// What is deferred is done by somebody else.
     leaves_deferred: bool,
+    /// The time that access clocks show, of a replay.
+    clock_ms: Option<i64>,
+    /// Nothing of a primary's stream is half applied: let go after the batons.
+    _whole: Option<MutexGuard<'n, ()>>,
 }
 
 impl<'n> Held<'n> {
@@ -101,7 +106,23 @@ impl<'n> Held<'n> {
         states: SmallVec<[Holding<'n, CoreState>; 8]>,
     ) -> Self {
         let settings = node.settings().clone();
-        Self { node, cores, states, settings, now_ms: node.now_ms(), admitted: false, leaves_deferred: false }
+        Self {
+            node,
+            cores,
+            states,
+            settings,
+            now_ms: node.now_ms(),
+            admitted: false,
+            leaves_deferred: false,
+            clock_ms: None,
+            _whole: None,
+        }
+    }
+
+    /// Keeps the stream of the primary from going on for as long as this is held.
+    pub(crate) fn with_whole(mut self, whole: MutexGuard<'n, ()>) -> Self {
+        self._whole = Some(whole);
+        self
     }
 
     /// The node.
@@ -114,9 +135,10 @@ impl<'n> Held<'n> {
         self.now_ms
     }
 
-    /// Works at another time than the present: a replay, for which nothing is over yet.
-    pub(crate) fn set_now_ms(&mut self, now_ms: i64) {
-        self.now_ms = now_ms;
+    /// Works at a time before all: a replay, for which nothing is over yet. Clocks and times to live count from the present.
+    pub(crate) fn replay(&mut self) {
+        self.clock_ms = Some(self.now_ms);
+        self.now_ms = BEFORE_ALL_MS;
     }
 
     /// Whether every core is held.
@@ -154,6 +176,26 @@ impl<'n> Held<'n> {
         self.push_effects();
         self.node.journal().set_offset(offset);
         self.cut_journal(Some(file));
+    }
+
+    /// From here on the log takes the stream of a primary, which is in this database, in place of the effects of commands:
+    /// at `offset`, if the data are others from now on, else where it is. Every core must be held.
+    pub fn follow(&mut self, db: usize, offset: Option<u64>) {
+        assert!(self.is_all(), "a point in the order of everything needs every baton");
+        self.push_effects();
+        self.node.journal().set_stream_db(Some(db));
+        if let Some(offset) = offset {
+            self.node.journal().set_offset(offset);
+        }
+        self.listen_if_wanted();
+    }
+
+    /// From here on the log takes the effects of commands again. Returns its offset. Every core must be held.
+    pub fn lead(&mut self) -> u64 {
+        assert!(self.is_all(), "a point in the order of everything needs every baton");
+        self.node.journal().set_stream_db(None);
+        self.listen_if_wanted();
+        self.node.journal().pushed()
     }
 
     /// Somebody follows the log from here on. Returns the number to end it by, and the offset of the first byte that
@@ -284,7 +326,10 @@ impl<'n> Held<'n> {
         let mut shards = Shards(&mut self.states);
         let mut keyspace = Keyspace::many(&mut shards, settings, who.db, self.now_ms);
         keyspace.set_no_touch(who.no_touch);
-        keyspace.set_keep_expired(!command.has(Flag::Write) && node.paused.load(Ordering::Relaxed));
+        keyspace.set_keep_expired(!command.has(Flag::Write) && node.keeps_expired());
+        if let Some(clock_ms) = self.clock_ms {
+            keyspace.show_time(clock_ms);
+        }
         let (hasher, rng) = (node.hasher(), Rng::seeded(seed));
         let mut ctx = Context { keyspace, out: &mut *out, settings, hasher, rng, caller };
         let outcome = execute_for(who, &mut ctx, run, args);
@@ -308,7 +353,8 @@ impl<'n> Held<'n> {
     /// followed by others.
     #[inline]
     pub(crate) fn serve(&mut self) {
-        blocked::serve(self.node, &mut self.states, &self.settings, self.now_ms);
+        let now_ms = self.clock_ms.unwrap_or(self.now_ms);
+        blocked::serve(self.node, &mut self.states, &self.settings, now_ms);
     }
 
     /// Asks for the memory behind keys, given by slot and hash, so that the commands on them find it there.
@@ -417,6 +463,9 @@ fn remember(
         }
     }
 }
+
+/// Nothing is over at this time: what is said by a log or by a primary says itself what is over.
+pub(crate) const BEFORE_ALL_MS: i64 = 0;
 
 /// Refuses writes after the snapshot with which the node ends: they would be lost.
 pub(crate) const SEALED: CommandError =

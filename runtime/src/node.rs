@@ -28,6 +28,7 @@ use baton_engine::keyspace::tracked::TrackedCounts;
 use baton_engine::keyspace::{Keyspace, Shard};
 use baton_engine::settings::Settings;
 use baton_engine::slot::{SLOTS, Slot};
+use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -184,6 +185,8 @@ pub struct Node {
     pub oom_refusals: AtomicU64,
     /// CLIENT PAUSE stops expiry and eviction too.
     pub paused: AtomicBool,
+    /// Taken before the batons by whoever needs the data as they are at one offset of a stream that is being applied.
+    whole: Mutex<()>,
 }
 
 impl Node {
@@ -241,6 +244,7 @@ impl Node {
             track_latency: AtomicBool::new(true),
             oom_refusals: AtomicU64::new(0),
             paused: AtomicBool::new(false),
+            whole: Mutex::new(()),
         })
     }
 
@@ -430,9 +434,25 @@ impl Node {
         }
     }
 
-    /// Takes the batons of all cores.
+    /// Takes the batons of all cores, at a moment when nothing of a primary's stream is half applied: what the data are
+    /// then is what the log says up to its end.
     pub fn hold_all(self: &Arc<Self>) -> Held<'_> {
-        self.hold(Self::all_cores)
+        // Before the batons: who applies the stream takes them while it has this.
+        let whole = self.whole.lock();
+        self.hold(Self::all_cores).with_whole(whole)
+    }
+
+    /// Keeps [`hold_all`](Self::hold_all) and moving slots away while a piece of a primary's stream is applied on several
+    /// cores at once. No baton may be held here.
+    pub(crate) fn apply_whole(&self) -> MutexGuard<'_, ()> {
+        self.whole.lock()
+    }
+
+    /// Whether keys whose time is over stay where they are until a command or the primary removes them: they are absent
+    /// all the same.
+    #[inline]
+    pub(crate) fn keeps_expired(&self) -> bool {
+        self.paused.load(Ordering::Relaxed) || self.replication.is_replica()
     }
 
     /// Moves slots to another core while serving. Each step holds two batons for as long as it takes to move a few
@@ -444,6 +464,7 @@ impl Node {
         let mut at = first;
         while at <= last {
             let end = (at + STEP - 1).min(last);
+            let _whole = self.apply_whole();
             let range = || (at..=end).filter_map(Slot::new);
             let mut held = self.hold(|node| {
                 let mut cores: Cores = range().map(|slot| node.slots.owner(slot)).chain([to]).collect();
@@ -569,7 +590,8 @@ impl Node {
     /// One step of active expiry on a core, if its baton is free; true when there is more to do.
     pub fn expire_step(self: &Arc<Self>, core: usize, budget: usize) -> bool {
         use baton_engine::keyspace::expire;
-        if self.paused.load(Ordering::Relaxed) {
+        // A replica leaves that to its primary.
+        if self.keeps_expired() {
             return false;
         }
         let Some(mut state) = self.baton(core).try_take() else { return true };

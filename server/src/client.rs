@@ -28,8 +28,8 @@ pub enum Post {
     Unblock {
         /// Which wait it is to end: it may be over by now.
         wait: u64,
-        /// With an error, rather than as if the time were over.
-        with_error: bool,
+        /// With this error, rather than as if the time were over.
+        with_error: Option<&'static str>,
     },
     /// Look again at what you wait for: CLIENT UNPAUSE, a changed setting.
     Wake,

@@ -142,7 +142,7 @@ enum WaitEnd {
     /// The time is over, or somebody said so.
     Timeout,
     /// Somebody ended it with an error.
-    Error,
+    Error(&'static str),
     /// There is no client any more.
     Gone,
 }
@@ -604,7 +604,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                             Post::Bytes(bytes) => self.session.out.bytes_mut().extend_from_slice(&bytes),
                             Post::Unblock { wait, with_error } if wait == self.waits => {
                                 if cancel() {
-                                    let end = if with_error { WaitEnd::Error } else { WaitEnd::Timeout };
+                                    let end = with_error.map_or(WaitEnd::Timeout, WaitEnd::Error);
                                     return self.answer_in_mailbox().map_or(end, WaitEnd::Answer);
                                 }
                                 // It is just being served, perhaps in vain: ask again behind its answer.
@@ -658,8 +658,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     for post in self.session.client.clone().mailbox.arrived() {
                         match post {
                             Post::Bytes(bytes) => self.session.out.bytes_mut().extend_from_slice(&bytes),
-                            Post::Unblock { wait, with_error: true } if wait == self.waits => {
-                                return WaitEnd::Error;
+                            Post::Unblock { wait, with_error: Some(error) } if wait == self.waits => {
+                                return WaitEnd::Error(error);
                             }
                             Post::Unblock { wait, .. } if wait == self.waits => {
                                 return WaitEnd::Answer(sync.answer(&node));
@@ -704,7 +704,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let rejected = matches!(&end, WaitEnd::Answer(answer) if answer.starts_with(b"-NOPERM "));
         let failed = match &end {
             WaitEnd::Answer(answer) => answer.starts_with(b"-"),
-            WaitEnd::Error => true,
+            WaitEnd::Error(_) => true,
             WaitEnd::Timeout | WaitEnd::Gone => false,
         };
         match end {
@@ -716,10 +716,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 session.out.bytes_mut().extend_from_slice(&answer);
             }
             WaitEnd::Timeout => session.out.reply(timeout),
-            WaitEnd::Error => {
-                let error = CommandError::text("UNBLOCKED client unblocked via CLIENT UNBLOCK");
-                session.refuse(&error);
-            }
+            WaitEnd::Error(error) => session.refuse(&CommandError::text(error)),
         }
         let reply_bytes = session.out.len() - start;
         if session.is_silent() {

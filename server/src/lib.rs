@@ -39,6 +39,7 @@ pub mod memory;
 mod memtest;
 mod persistence;
 pub mod protocol;
+mod replica;
 mod replication;
 mod server;
 mod session;

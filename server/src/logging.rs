@@ -37,6 +37,7 @@ pub enum Level {
 #[repr(u8)]
 pub enum Role {
     Primary = b'M',
+    Replica = b'S',
     /// Before the server is up, or in a background process.
     Child = b'C',
 }

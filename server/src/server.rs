@@ -9,6 +9,7 @@ use crate::listen::Listeners;
 use crate::log;
 use crate::logging::Level;
 use crate::persistence::{Rewrites, Snapshots, Told};
+use crate::replica::Replica;
 use crate::replication::Serving;
 use baton::Node;
 use baton::persist::load::Progress;
@@ -72,6 +73,8 @@ pub struct Server {
     pub startup_memory: AtomicU64,
     pub started_ms: i64,
     pub peak_memory: AtomicU64,
+    /// This node as a replica.
+    pub replica: Replica,
     /// What became of the rewrites of the log.
     pub rewrites: Rewrites,
     /// What became of the snapshots.

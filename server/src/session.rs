@@ -212,6 +212,7 @@ impl Session {
             && !self.server.is_loading.load(Ordering::Relaxed)
             && self.server.snapshots.last_ok.load(Ordering::Relaxed)
             && !self.server.replicas.too_few.load(Ordering::Relaxed)
+            && !self.server.replica.is_stale.load(Ordering::Relaxed)
     }
 
     /// Decides about a command.
@@ -223,6 +224,7 @@ impl Session {
         if plain
             && self.rights.check(command, args).is_ok()
             && let Some(call) = Call::new(command, args)
+            && !(command.has(Flag::Write) && server.node.replication().is_replica())
         {
             return Step::Batch(call);
         }
@@ -402,6 +404,9 @@ impl Session {
         if writes && self.server.replicas.too_few.load(Ordering::Relaxed) {
             return Err(CommandError::text("NOREPLICAS Not enough good replicas to write."));
         }
+        if self.server.node.replication().is_replica() {
+            self.admit_to_replica(command, writes)?;
+        }
         if self.server.is_loading.load(Ordering::Relaxed) && !command.has(Flag::Loading) {
             return Err(CommandError::text("LOADING Redis is loading the dataset in memory"));
         }
@@ -415,6 +420,27 @@ impl Session {
         if self.client.is_monitor.load(Ordering::Relaxed) && of_data.into_iter().any(|flag| command.has(flag))
         {
             return Err(CommandError::text("ERR Replica can't interact with the keyspace"));
+        }
+        Ok(())
+    }
+
+    /// What a replica refuses.
+    fn admit_to_replica(&self, command: &Registered, writes: bool) -> Result<(), CommandError> {
+        const READ_ONLY: CommandError =
+            CommandError::text("READONLY You can't write against a read only replica.");
+        const MASTER_DOWN: CommandError = CommandError::text(
+            "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+        );
+        const LOADING: CommandError = CommandError::text("LOADING Redis is loading the dataset in memory");
+        let replica = &self.server.replica;
+        if writes && self.server.settings().replica_read_only {
+            return Err(READ_ONLY);
+        }
+        if replica.is_stale.load(Ordering::Relaxed) && !command.has(Flag::Stale) {
+            return Err(MASTER_DOWN);
+        }
+        if command.has(Flag::NoAsyncLoading) && replica.async_loading.load(Ordering::Relaxed) {
+            return Err(LOADING);
         }
         Ok(())
     }

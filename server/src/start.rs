@@ -11,6 +11,7 @@ use crate::figures::{CoreFigures, Counters};
 use crate::log;
 use crate::logging::{self, Level, Role};
 use crate::persistence::{Rewrites, Snapshots, Told};
+use crate::replica::{self, Replica};
 use crate::replication::Serving;
 use crate::server::{EndRequest, Phase, Server};
 use crate::{commands, listen, memory, memtest, persistence, syscheck};
@@ -188,6 +189,11 @@ fn serve_until_the_end(
     {
         failed = Some(error);
     }
+    if failed.is_none()
+        && let Err(error) = replica::begin(&server, false)
+    {
+        failed = Some(error);
+    }
     if let Some(message) = failed.take() {
         // Nothing was served: nothing has to be ended in good order.
         server.shut_down();
@@ -199,6 +205,7 @@ fn serve_until_the_end(
     }
     supervisor.ready();
     let result = wait_for_the_end(&server, ends, phase);
+    server.replica.stop();
     server.shut_down();
     persistence::call_off(&server);
     for thread in threads {
@@ -280,6 +287,7 @@ fn make_server(
         startup_memory: AtomicU64::new(memory::used()),
         started_ms,
         peak_memory: AtomicU64::new(0),
+        replica: Replica::default(),
         rewrites: Rewrites::default(),
         snapshots: Snapshots::new(started_ms / 1_000),
         replicas: Serving::default(),

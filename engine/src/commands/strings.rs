@@ -560,7 +560,7 @@ fn set(ctx: &mut Context<'_>, mut args: Args<'_>) -> Result<Reply, CommandError>
     }
     args.seek(3);
     let options = SetOptions::read(&mut args)?;
-    let expiry = options.expiry(ctx.now_ms(), "set")?;
+    let expiry = options.expiry(ctx.present_ms(), "set")?;
     if options.get {
         get(ctx, args)?;
     }
@@ -665,7 +665,7 @@ fn psetex(ctx: &mut Context<'_>, args: Args<'_>) -> Result<Reply, CommandError> 
 
 fn set_for(ctx: &mut Context<'_>, args: Args<'_>, unit: Unit, name: &str) -> Result<Reply, CommandError> {
     let (key, number, value) = (args.get(1), args.get(2), args.get(3));
-    let at = Expiry { unit, number }.deadline(ctx.now_ms(), name)?;
+    let at = Expiry { unit, number }.deadline(ctx.present_ms(), name)?;
     if store(ctx, key, value, SetExpiry::At(at)) {
         propagate_set_until(ctx, key, value, at);
     }
@@ -715,7 +715,7 @@ fn getex(ctx: &mut Context<'_>, mut args: Args<'_>) -> Result<Reply, CommandErro
     let Some(text) = ctx.keyspace.string(key)? else { return Ok(Reply::Null) };
     write_string(ctx.out, text);
     if let Some(expiry) = expiry {
-        let at = expiry.deadline(ctx.now_ms(), "getex")?;
+        let at = expiry.deadline(ctx.present_ms(), "getex")?;
         if at <= ctx.now_ms() {
             remove_overdue(ctx, key);
         } else {
@@ -780,7 +780,7 @@ fn msetex(ctx: &mut Context<'_>, mut args: Args<'_>) -> Result<Reply, CommandErr
     if options.get || matches!(options.condition, Condition::Equals(_)) {
         return Err(CommandError::Syntax);
     }
-    let expiry = options.expiry(ctx.now_ms(), "msetex")?;
+    let expiry = options.expiry(ctx.present_ms(), "msetex")?;
     for (key, _) in each_pair(all) {
         if !holds(ctx, key, options.condition)? {
             return Ok(Reply::Integer(0));

@@ -100,9 +100,15 @@ impl<'a> Keyspace<'a> {
         self.no_touch = no_touch;
     }
 
-    /// Access clocks show this time (Unix ms) instead of that of the commands.
+    /// Access clocks show this time (Unix ms) instead of that of the commands, and times to live count from it.
     pub fn show_time(&mut self, clock_ms: i64) {
         self.clock_ms = clock_ms;
+    }
+
+    /// The time that access clocks show, and from which times to live count: that of the batch, but in a replay.
+    #[inline]
+    pub fn present_ms(&self) -> i64 {
+        self.clock_ms
     }
 
     /// Keys whose time is over stay where they are (CLIENT PAUSE); absent they are all the same. Only for commands that

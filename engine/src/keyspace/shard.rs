@@ -370,6 +370,26 @@ impl Shard {
         self.put_stored(slot, moving.stored);
     }
 
+    /// Takes over the keys of a slot, which has none here: who waits for its keys goes on waiting. O(1).
+    pub(super) fn adopt_keys(&mut self, slot: Slot, moving: MovingSlot) {
+        let waiting = self.slots[slot.index()].take().and_then(|data| data.waiting);
+        self.leave_walk(slot);
+        self.quiet_until_ms = 0;
+        let mut data = moving.data;
+        if let Some(data) = &data {
+            self.count(data, |count, n| *count += n);
+        }
+        if waiting.is_some() {
+            data.get_or_insert_default().waiting = waiting;
+        }
+        self.slots[slot.index()] = data;
+    }
+
+    /// Every database is where it was before any SWAPDB. There must be no keys.
+    pub(super) fn reset_dbs(&mut self) {
+        self.dbs = (0..self.dbs.len()).collect();
+    }
+
     /// Gives the memory of a slot back when it holds nothing: no key, and nobody who waits for one.
     pub fn release_if_empty(&mut self, slot: Slot) {
         let is_empty = |data: &SlotData| {

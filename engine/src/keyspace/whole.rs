@@ -2,7 +2,7 @@
 
 use super::access::Keyspace;
 use super::entry::Entry;
-use super::shard::{Garbage, ReadyKey};
+use super::shard::{Garbage, ReadyKey, Shard};
 use super::value::{Value, ValueRef};
 use crate::slot::Slot;
 use std::ops::Range;
@@ -86,6 +86,25 @@ impl Keyspace<'_> {
             }
         });
         removed
+    }
+
+    /// Removes all keys, and puts those of other shards in their place, which were filled apart: together they own every slot
+    /// once, and have as many databases and the same hash. Voids the transactions that watch a key of before or after, wakes
+    /// whoever waits for a key that is there now. All shards must be held, and no save may run. O(slots).
+    pub fn replace_all(&mut self, filled: impl IntoIterator<Item = Shard>) {
+        let databases = self.shards().next().map_or(0, Shard::databases);
+        self.flush(0..databases, true);
+        self.for_each_shard(Shard::reset_dbs);
+        for mut other in filled {
+            for slot in Slot::all() {
+                if other.owns(slot) {
+                    let moving = other.take_slot(slot);
+                    self.shard_mut(slot).adopt_keys(slot, moving);
+                }
+            }
+        }
+        self.void_watches(Self::exists_in);
+        (0..databases).for_each(|db| self.wake_waiting(db, |keyspace, key| keyspace.exists_in(db, key)));
     }
 
     /// What was in database `a` is in `b` from now on, and the other way round. Voids the transactions that watch
@@ -196,6 +215,26 @@ mod tests {
         assert!(there.is_touched() && !absent.is_touched() && !other_db.is_touched());
         assert_eq!(bench.shard.garbage.len(), 1);
         assert_eq!(bench.shard.counts(0).keys, 0);
+    }
+
+    #[test]
+    fn a_replacement_leaves_the_new_keys_and_whoever_waits() {
+        let mut bench = Bench::new();
+        with(&mut bench, |keyspace| {
+            keyspace.put_string(b"old", b"v", SetExpiry::At(i64::MAX));
+            keyspace.swap_dbs(0, 1);
+        });
+        let mut other = Bench::new();
+        with(&mut other, |keyspace| keyspace.put_string(b"new", b"w", SetExpiry::Clear));
+        let (old, new, absent) =
+            (watch(&mut bench, 1, b"old"), watch(&mut bench, 0, b"new"), watch(&mut bench, 0, b"absent"));
+        let filled = std::mem::replace(&mut other.shard, Bench::new().shard);
+        with(&mut bench, |keyspace| keyspace.replace_all([filled]));
+        assert!(old.is_touched() && new.is_touched() && !absent.is_touched());
+        let counts = |db| (bench.shard.counts(db).keys, bench.shard.counts(db).volatile);
+        assert_eq!((counts(0), counts(1)), ((1, 0), (0, 0)));
+        assert_eq!(bench.run("GET new"), "\"w\"");
+        assert_eq!(bench.run("GET old"), "nil");
     }
 
     #[test]

@@ -255,6 +255,24 @@ impl Journal {
         pending.end
     }
 
+    /// Takes over bytes of the stream that this node follows: whole commands and transactions, unmodified, after which the
+    /// stream is in this database. Only between [`Held::follow`](crate::held::Held::follow) and
+    /// [`Held::lead`](crate::held::Held::lead), and by one thread: the order of the stream is that of the log.
+    pub(crate) fn push_stream(&self, bytes: &[u8], db: usize) {
+        let mut pending = self.shared.pending.lock();
+        pending.push_stream(bytes, db);
+        self.shared.pushed.store(pending.end, Ordering::Release);
+    }
+
+    /// The database that the stream which this node follows is in; `None` for a node that follows none.
+    pub fn stream_db(&self) -> Option<usize> {
+        self.shared.pending.lock().stream_db()
+    }
+
+    pub(crate) fn set_stream_db(&self, db: Option<usize>) {
+        self.shared.pending.lock().set_stream_db(db);
+    }
+
     /// Offset up to which effects have been pushed.
     #[inline]
     pub fn pushed(&self) -> u64 {

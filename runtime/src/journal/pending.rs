@@ -41,6 +41,8 @@ pub(super) struct Cut {
     pub offset: u64,
     /// In this file, or in none.
     pub next: Option<LogFile>,
+    /// What the file begins with although it is no part of the stream: the selection of the stream's database.
+    pub prefix: Vec<u8>,
 }
 
 /// What has been pushed and not written yet.
@@ -53,15 +55,40 @@ pub(super) struct Pending {
     pub end: u64,
     /// The database that the log is in; unknown at the beginning of a file or for a new reader.
     db: Option<usize>,
+    /// Only what a primary sends is pushed, and this is the database that its stream is in.
+    stream_db: Option<usize>,
     has_file: bool,
     readers: Vec<(u64, Box<dyn Reader>)>,
     next_reader: u64,
 }
 
 impl Pending {
-    /// Whether anybody wants what is pushed.
+    /// Whether anybody wants the effects of commands.
     pub fn is_wanted(&self) -> bool {
-        self.has_file || !self.readers.is_empty()
+        self.stream_db.is_none() && (self.has_file || !self.readers.is_empty())
+    }
+
+    /// From here on only the stream of a primary is pushed, which is in this database; or effects again, with `None`.
+    pub fn set_stream_db(&mut self, db: Option<usize>) {
+        self.stream_db = db;
+        self.db = None;
+    }
+
+    /// The database that the stream of the primary is in, if that is what is pushed.
+    pub fn stream_db(&self) -> Option<usize> {
+        self.stream_db
+    }
+
+    /// Takes over bytes of a primary's stream, whole commands and transactions, after which it is in this database.
+    pub fn push_stream(&mut self, bytes: &[u8], db: usize) {
+        self.stream_db = Some(db);
+        for (_, reader) in &mut self.readers {
+            reader.take(self.end, bytes);
+        }
+        self.end += bytes.len() as u64;
+        if self.has_file {
+            self.bytes.extend_from_slice(bytes);
+        }
     }
 
     pub fn push(&mut self, effects: &Effects) {
@@ -104,7 +131,12 @@ impl Pending {
     pub fn cut(&mut self, next: Option<LogFile>) -> u64 {
         self.has_file = next.is_some();
         self.db = None;
-        self.cuts.push(Cut { at: self.bytes.len(), offset: self.end, next });
+        let mut prefix = Vec::new();
+        // Files begin in database 0, and the stream goes on in whichever it is in.
+        if let Some(db) = self.stream_db.filter(|db| *db > 0) {
+            encode(&[b"SELECT", itoa::Buffer::new().format(db).as_bytes()], &mut prefix);
+        }
+        self.cuts.push(Cut { at: self.bytes.len(), offset: self.end, next, prefix });
         self.end
     }
 
@@ -112,7 +144,7 @@ impl Pending {
         if anew {
             self.db = None;
         }
-        (self.end, self.db.unwrap_or(0))
+        (self.end, self.stream_db.or(self.db).unwrap_or(0))
     }
 
     pub fn subscribe(&mut self, reader: Box<dyn Reader>) -> (u64, u64) {

@@ -26,6 +26,8 @@ pub(super) struct Writer {
     backlog: Vec<u8>,
     /// Bytes of the backlog that have been written.
     done: usize,
+    /// What the current file begins with although it is no part of the stream.
+    prefix: Vec<u8>,
     /// Cuts in the backlog that the log has not reached.
     cuts: VecDeque<Cut>,
     /// Everything before this has been written.
@@ -92,11 +94,13 @@ impl Writer {
             let synced = self.known_synced();
             let block = self.backlog.get(self.done..end).unwrap_or_default();
             if let (Some(log), false) = (&mut self.current, block.is_empty()) {
-                let mut annotator = log.annotator;
-                let lines = annotator.annotate(block, self.offset, Some(synced), now_s);
-                log.file.append(&[&lines, block])?;
-                log.annotator = annotator;
-                log.len += (lines.len() + block.len()) as u64;
+                if !self.prefix.is_empty() {
+                    // It takes no room in the stream: it ends where the next block begins.
+                    let before = self.offset.saturating_sub(self.prefix.len() as u64);
+                    append(log, &self.prefix, before, synced, now_s)?;
+                    self.prefix.clear();
+                }
+                append(log, block, self.offset, synced, now_s)?;
             }
             self.offset += block.len() as u64;
             self.done = end;
@@ -122,6 +126,7 @@ impl Writer {
             self.retired.push(Retired { file: log.file, end: cut.offset });
         }
         self.current = cut.next;
+        self.prefix = cut.prefix;
     }
 
     /// Goes on at the last cut not later than this offset: what was to be written before it is safe elsewhere.
@@ -198,4 +203,20 @@ impl Writer {
             self.backlog = Vec::new();
         }
     }
+}
+
+/// Appends a block with its annotations.
+fn append(
+    log: &mut LogFile,
+    block: &[u8],
+    offset: u64,
+    synced: Synced,
+    now_s: Option<i64>,
+) -> io::Result<()> {
+    let mut annotator = log.annotator;
+    let lines = annotator.annotate(block, offset, Some(synced), now_s);
+    log.file.append(&[&lines, block])?;
+    log.annotator = annotator;
+    log.len += (lines.len() + block.len()) as u64;
+    Ok(())
 }

@@ -15,7 +15,7 @@ enum Batch<W> {
 }
 
 /// Hands work to the threads.
-pub(super) struct Feed<'s, W> {
+pub(crate) struct Feed<'s, W> {
     inlets: Vec<SyncSender<Batch<W>>>,
     waiting: Vec<Vec<W>>,
     stopped: &'s AtomicBool,
@@ -26,6 +26,12 @@ impl<W: Send> Feed<'_, W> {
     pub(super) fn give(&mut self, to: usize, work: W) -> bool {
         self.waiting[to].push(work);
         self.waiting[to].len() < BATCH || self.flush(to)
+    }
+
+    /// As [`give`](Self::give), but the thread gets it at once: for pieces that are large in themselves.
+    pub(crate) fn give_now(&mut self, to: usize, work: W) -> bool {
+        self.waiting[to].push(work);
+        self.flush(to)
     }
 
     /// Waits until everything that was given has been done; false when a thread has failed.
@@ -49,7 +55,7 @@ impl<W: Send> Feed<'_, W> {
 
 /// Runs `read` on this thread and `apply` on one thread per core, until `read` is through and all it gave is done.
 /// The first error ends all.
-pub(super) fn on_all_cores<W: Send, E: Send, R>(
+pub(crate) fn on_all_cores<W: Send, E: Send, R>(
     cores: usize,
     apply: impl Fn(usize, Vec<W>) -> Result<(), E> + Sync,
     read: impl FnOnce(&mut Feed<'_, W>) -> Result<R, E>,

@@ -48,7 +48,7 @@ pub struct Progress {
 
 impl Progress {
     /// Something is being loaded from now on.
-    pub(super) fn begin(&self, now_ms: i64) {
+    pub(crate) fn begin(&self, now_ms: i64) {
         for count in [&self.total, &self.done, &self.keys, &self.expired, &self.commands] {
             count.store(0, Ordering::Relaxed);
         }
@@ -56,7 +56,7 @@ impl Progress {
     }
 
     /// Nothing is being loaded any more.
-    pub(super) fn end(&self) {
+    pub(crate) fn end(&self) {
         self.started_ms.store(0, Ordering::Relaxed);
     }
 }
@@ -226,7 +226,7 @@ fn read_head(
     Ok(reader.header().map_or(Family::Redis, |(family, _)| family))
 }
 
-fn check_version(
+pub(crate) fn check_version(
     name: &Arc<str>,
     family: Family,
     version: u16,

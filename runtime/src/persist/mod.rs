@@ -12,7 +12,7 @@
 //! | `feed`    | work on all cores at once                                                    |
 
 mod convert;
-mod feed;
+pub(crate) mod feed;
 pub mod load;
 pub mod log;
 pub mod log_dir;

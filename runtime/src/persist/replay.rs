@@ -6,7 +6,7 @@
 use super::feed::on_all_cores;
 use super::load::Progress;
 use super::restore::Until;
-use crate::held::{Identity, Who};
+use crate::held::{BEFORE_ALL_MS, Identity, Who};
 use crate::node::{CoreState, Node};
 use crate::registry::Registered;
 use baton_engine::aof::read::{Position, Reader, Verdict};
@@ -23,10 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Commands whose memory is asked for at once.
-const WINDOW: usize = 32;
-
-/// Nothing is over while the log is replayed: what was over when it was written says so itself.
-const BEFORE_ALL_MS: i64 = 0;
+pub(crate) const WINDOW: usize = 32;
 
 /// What was replayed of a file.
 #[derive(Debug)]
@@ -70,10 +67,10 @@ pub enum ReplayError {
 }
 
 /// A command on its way to the thread that applies it.
-struct Work<'f, 'n> {
-    command: &'n Registered,
-    db: usize,
-    args: SmallVec<[&'f [u8]; 6]>,
+pub(crate) struct Work<'f, 'n> {
+    pub(crate) command: &'n Registered,
+    pub(crate) db: usize,
+    pub(crate) args: SmallVec<[&'f [u8]; 6]>,
 }
 
 /// Applies the commands that a reader finds in a file, up to the second of `until` if that is given.
@@ -166,7 +163,7 @@ fn is_signal(args: &[&[u8]]) -> bool {
 }
 
 /// The command of this name, whatever it is called here: a log knows the names that commands have of their own.
-fn find<'n>(node: &'n Node, args: &[&[u8]]) -> Option<&'n Registered> {
+pub(crate) fn find<'n>(node: &'n Node, args: &[&[u8]]) -> Option<&'n Registered> {
     let found = node.registry.find_own(args[0])?;
     match args.get(1) {
         Some(sub) if !found.subcommands.is_empty() => node.registry.subcommand(found, sub),
@@ -175,11 +172,11 @@ fn find<'n>(node: &'n Node, args: &[&[u8]]) -> Option<&'n Registered> {
 }
 
 /// Where the only key of a command belongs: its slot and its hash.
-type Place = Option<(Slot, u64)>;
+pub(crate) type Place = Option<(Slot, u64)>;
 
 /// Finds out where the keys of some commands belong, and asks for the memory there: all of it is on its way when the first of
 /// them runs.
-fn ask_ahead(node: &Node, shard: &Shard, work: &[Work<'_, '_>]) -> [Place; WINDOW] {
+pub(crate) fn ask_ahead(node: &Node, shard: &Shard, work: &[Work<'_, '_>]) -> [Place; WINDOW] {
     let mut places = [None; WINDOW];
     for (one, place) in work.iter().zip(&mut places) {
         if let Some(key) = one.command.only_key.and_then(|at| one.args.get(at)) {
@@ -197,7 +194,7 @@ fn ask_ahead(node: &Node, shard: &Shard, work: &[Work<'_, '_>]) -> [Place; WINDO
 }
 
 /// Runs a command on the one core that it needs.
-fn run(
+pub(crate) fn run(
     node: &Node,
     state: &mut CoreState,
     settings: &Settings,
@@ -245,7 +242,7 @@ fn run_wide(
     let mut held = node.hold(|node| node.cores_of(command, args));
     // Memory is not looked at inside of a transaction.
     held.begin_transaction();
-    held.set_now_ms(BEFORE_ALL_MS);
+    held.replay();
     // The command would be refused, which is no reason to go on without it.
     held.build_for(command, args)?;
     let outcome = held.run(&who, command, args, false, &mut Out::new(false));

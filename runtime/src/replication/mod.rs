@@ -9,6 +9,14 @@
 //! | `primary`  | one replica as its primary sees it: a state machine                          |
 //! | `served`   | the replicas that are connected                                              |
 //! | `transfer` | a snapshot on its way to replicas                                            |
+//! | `handshake` | what a replica and its primary say first                                     |
+//! | `payload`  | the snapshot on the wire                                                     |
+//! | `stream`   | the stream on the wire, cut into what must not be torn apart                  |
+//! | `sync`     | a full synchronisation: all data, in place of what was here                   |
+//! | `apply`    | the stream applied, on all cores                                              |
+//! | `filter`   | which keys a copy in a program keeps                                          |
+//! | `link`     | the connection of a replica with its primary, and its thread                  |
+//! | `connect`  | how the primary is reached                                                    |
 //!
 //! The stream of a primary *is* its journal (`crate::journal`): the offset of replication is the offset of the log. While
 //! nobody follows the log, nothing is encoded and the offset stands still.
@@ -19,12 +27,20 @@
 //!
 //! Absent on purpose: sockets of replicas, commands, settings: the shell of the server knows those.
 
+pub mod apply;
 pub mod backlog;
 pub mod catch_up;
+pub mod connect;
+pub mod filter;
+pub mod handshake;
 pub mod identity;
+pub mod link;
+pub mod payload;
 pub mod primary;
 pub mod role;
 pub mod served;
+pub mod stream;
+pub mod sync;
 pub mod transfer;
 
 use crate::held::Held;

@@ -176,6 +176,8 @@ impl Inner {
         state.shard.build_slot(one.slot, settings, now_ms)?;
         let mut keyspace = Keyspace::one(&mut state.shard, settings, db, now_ms);
         keyspace.hint(key, one.slot, one.hash);
+        // Of a replica, which is only read: its primary removes what is over.
+        keyspace.set_keep_expired(node.keeps_expired());
         let result = work(&mut keyspace);
         let changes = keyspace.dirty();
         keyspace.finish_command(changes, effect);

@@ -315,9 +315,9 @@ fn unpause(session: &mut Session, _: &[&[u8]], _: Option<&mut Held<'_>>) -> Resu
 
 fn unblock(session: &mut Session, args: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<Flow, CommandError> {
     let with_error = match args {
-        [_, _, _] => false,
-        [_, _, _, reason] if is(reason, "timeout") => false,
-        [_, _, _, reason] if is(reason, "error") => true,
+        [_, _, _] => None,
+        [_, _, _, reason] if is(reason, "timeout") => None,
+        [_, _, _, reason] if is(reason, "error") => Some("UNBLOCKED client unblocked via CLIENT UNBLOCK"),
         [_, _, _, _] => {
             return Err(CommandError::text("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR"));
         }
@@ -360,6 +360,11 @@ struct Filters<'a> {
 }
 
 impl<'a> Filters<'a> {
+    /// Whether the connection with the primary of a replica is meant, by its class alone.
+    fn means_primary(&self) -> bool {
+        matches!(self.all[..], [(true, Filter::Class(None))])
+    }
+
     fn parse(server: &Server, mut args: &'a [&'a [u8]], skip_me: bool) -> Result<Self, CommandError> {
         let mut filters = Filters { all: Vec::new(), skip_me };
         while let [word, rest @ ..] = args {
@@ -539,6 +544,7 @@ fn kill(session: &mut Session, args: &[&[u8]], _: Option<&mut Held<'_>>) -> Resu
         Filters::parse(&session.server, &args[2..], true)?
     };
     let clients = filters.clients(session);
+    let primary = !old && filters.means_primary() && session.server.replica.cut();
     for client in &clients {
         if client.id == session.client.id {
             client.end(End::AfterReply);
@@ -548,7 +554,7 @@ fn kill(session: &mut Session, args: &[&[u8]], _: Option<&mut Held<'_>>) -> Resu
             session.server.clients.write().remove(&client.id);
         }
     }
-    match (old, clients.len()) {
+    match (old, clients.len() + usize::from(primary)) {
         (true, 0) => Err(CommandError::text("ERR No such client")),
         (true, _) => OK,
         (false, killed) => Ok(Flow::Reply(Reply::from(killed))),

@@ -238,7 +238,7 @@ fn introduce(session: &mut Session) {
     out.bulk(b"mode");
     out.bulk(if cluster { b"cluster" } else { b"standalone" });
     out.bulk(b"role");
-    out.bulk(b"master");
+    out.bulk(if session.server.node.replication().is_replica() { b"replica" } else { b"master" });
     out.bulk(b"modules");
     out.array(0);
 }

@@ -5,12 +5,14 @@ use super::{Flow, Handler, WRITTEN};
 use crate::config::{REDIS_VERSION, Settings, Supervised};
 use crate::figures::CoreFigures;
 use crate::persistence;
+use crate::replica::Following;
 use crate::server::Server;
 use crate::session::Session;
 use crate::{cli, memory};
 use baton::book::{Book, CommandStats};
 use baton::held::Held;
 use baton::pubsub::Kind;
+use baton::replication::link::LinkState;
 use baton_engine::command::{Arity, Category, Command, Flag::*, Group};
 use baton_engine::error::CommandError;
 use baton_engine::keyspace::entry::Entry;
@@ -398,7 +400,7 @@ fn persistence(facts: &Facts<'_>, out: &mut String) {
     let elapsed = current.as_ref().map_or(-1, |run| run.elapsed().as_secs() as i64);
     fields!(out,
         "loading": u8::from(server.is_loading.load(Ordering::Relaxed)),
-        "async_loading": 0,
+        "async_loading": u8::from(server.replica.async_loading.load(Ordering::Relaxed)),
         "current_cow_peak": 0,
         "current_cow_size": 0,
         "current_cow_size_age": 0,
@@ -430,10 +432,11 @@ fn persistence(facts: &Facts<'_>, out: &mut String) {
         "slots_still_in_file": facts.stored_slots,
         "slots_damaged": facts.damaged_slots,
     );
-    if server.is_loading.load(Ordering::Relaxed) {
-        let (total, done) =
-            (server.load.total.load(Ordering::Relaxed), server.load.done.load(Ordering::Relaxed));
-        let started_ms = server.load.started_ms.load(Ordering::Relaxed);
+    if server.is_loading.load(Ordering::Relaxed) || server.replica.async_loading.load(Ordering::Relaxed) {
+        let following = server.replica.following();
+        let load = following.as_ref().map_or(&server.load, |following| &following.figures.load);
+        let (total, done) = (load.total.load(Ordering::Relaxed), load.done.load(Ordering::Relaxed));
+        let started_ms = load.started_ms.load(Ordering::Relaxed);
         let elapsed_s = (facts.now_ms - started_ms).max(0) as f64 / 1_000.0;
         let perc = if total > 0 { done as f64 * 100.0 / total as f64 } else { 0.0 };
         let eta_s = if done > 0 { elapsed_s * total.saturating_sub(done) as f64 / done as f64 } else { 1.0 };
@@ -545,15 +548,54 @@ fn stats(facts: &Facts<'_>, out: &mut String) {
     );
 }
 
+/// What a replica says of its primary and of itself.
+fn following_primary(facts: &Facts<'_>, following: &Following, out: &mut String) {
+    let (figures, settings, now_ms) = (&following.figures, facts.settings, facts.server.node.now_ms());
+    let state = figures.state();
+    let seconds_since = |at: Option<i64>| at.map_or(-1, |at| (now_ms - at).max(0) / 1_000);
+    let offset = facts.server.node.journal().pushed();
+    fields!(out,
+        "role": "slave",
+        "master_host": following.host,
+        "master_port": following.port,
+        "master_link_status": if state == LinkState::Connected { "up" } else { "down" },
+        "master_last_io_seconds_ago": seconds_since(figures.last_io_ms()),
+        "master_sync_in_progress": u8::from(state == LinkState::Sync),
+        "slave_read_repl_offset": offset,
+        "slave_repl_offset": figures.applied.load(Ordering::Acquire),
+    );
+    if state == LinkState::Sync {
+        let (total, read) =
+            (figures.sync_total.load(Ordering::Relaxed), figures.sync_read.load(Ordering::Relaxed));
+        let percent = if total > 0 { read as f64 / total as f64 * 100.0 } else { 0.0 };
+        fields!(out,
+            "master_sync_total_bytes": total,
+            "master_sync_read_bytes": read,
+            "master_sync_left_bytes": total as i64 - read as i64,
+            "master_sync_perc": format_args!("{percent:.2}"),
+            "master_sync_last_io_seconds_ago": seconds_since(figures.last_io_ms()),
+        );
+    }
+    if state != LinkState::Connected {
+        fields!(out, "master_link_down_since_seconds": seconds_since(figures.down_since_ms()));
+    }
+    fields!(out,
+        "slave_priority": settings.replica_priority,
+        "slave_read_only": u8::from(settings.replica_read_only),
+        "replica_announced": u8::from(settings.replica_announced),
+    );
+}
+
 fn replication(facts: &Facts<'_>, out: &mut String) {
     let (server, node) = (facts.server, &facts.server.node);
     let replication = node.replication();
     let history = replication.history();
     let links: Vec<_> = replication.served.all().into_iter().map(|link| (link.replica(), link)).collect();
-    fields!(out,
-        "role": "master",
-        "connected_slaves": links.len(),
-    );
+    match server.replica.following() {
+        Some(following) => following_primary(facts, &following, out),
+        None => fields!(out, "role": "master"),
+    }
+    fields!(out, "connected_slaves": links.len());
     if facts.settings.min_replicas_to_write > 0 && facts.settings.min_replicas_max_lag > 0 {
         fields!(out, "min_slaves_good_slaves": server.replicas.good.load(Ordering::Relaxed));
     }

@@ -30,6 +30,7 @@ mod memory;
 mod monitor;
 mod persistence;
 mod pubsub;
+mod replicaof;
 mod replicas;
 mod replication;
 mod slowlog;
@@ -102,6 +103,7 @@ const FAMILIES: &[Family] = &[
     Family { commands: persistence::COMMANDS, handlers: persistence::HANDLERS },
     Family { commands: pubsub::COMMANDS, handlers: pubsub::HANDLERS },
     Family { commands: replicas::COMMANDS, handlers: replicas::HANDLERS },
+    Family { commands: replicaof::COMMANDS, handlers: replicaof::HANDLERS },
     Family { commands: replication::COMMANDS, handlers: replication::HANDLERS },
     Family { commands: slowlog::COMMANDS, handlers: slowlog::HANDLERS },
     Family { commands: &[], handlers: tracking::HANDLERS },
@@ -168,6 +170,10 @@ pub fn engine_settings(settings: &Settings) -> baton_engine::settings::Settings 
     }
 }
 
+fn leaves_memory(server: &Server, settings: &Settings) -> bool {
+    settings.replica_ignore_maxmemory && server.node.replication().is_replica()
+}
+
 /// Lets the node follow the configuration: at the start and after each CONFIG SET.
 pub fn apply_settings(server: &Server) {
     let settings = server.settings();
@@ -176,6 +182,8 @@ pub fn apply_settings(server: &Server) {
     let quicklist_packed_threshold = Some(packed_threshold).filter(|bytes| *bytes > 0);
     node.set_settings(baton_engine::settings::Settings {
         quicklist_packed_threshold,
+        // A replica leaves eviction to its primary, and its own limit with it.
+        maxmemory: if leaves_memory(server, &settings) { 0 } else { settings.maxmemory },
         ..engine_settings(&settings)
     });
     node.slowlog.configure(settings.slowlog_log_slower_than, settings.slowlog_max_len);

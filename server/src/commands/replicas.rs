@@ -9,6 +9,7 @@ use crate::session::Session;
 use baton::held::Held;
 use baton::replication::catch_up::LogReader;
 use baton::replication::identity::{Decision, Request, Why};
+use baton::replication::link::LinkState;
 use baton::replication::primary::{Action, Event, Facts, Filter, Phase, Replica};
 use baton::replication::role::Role;
 use baton::replication::served::Served;
@@ -81,7 +82,7 @@ impl Session {
 }
 
 fn replconf(session: &mut Session, args: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<Flow, CommandError> {
-    if args.len() % 2 == 0 {
+    if args.len().is_multiple_of(2) {
         return Err(CommandError::Syntax);
     }
     for pair in args[1..].chunks_exact(2) {
@@ -229,6 +230,13 @@ fn may_sync(session: &Session) -> Result<(), CommandError> {
     if !session.out.is_empty() {
         return Err(PENDING);
     }
+    const NO_LINK: CommandError =
+        CommandError::text("NOMASTERLINK Can't SYNC while not connected with my master");
+    if let Some(following) = session.server.replica.following()
+        && following.figures.state() != LinkState::Connected
+    {
+        return Err(NO_LINK);
+    }
     let facts = facts(session);
     if facts.filter != Filter::default() && !facts.eof {
         return Err(FILTERED);
@@ -367,8 +375,11 @@ fn role(session: &mut Session, _: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<
             out.bulk(b"slave");
             out.bulk(host.as_bytes());
             out.integer(i64::from(*port));
-            out.bulk(b"connect");
-            out.integer(node.journal().pushed() as i64);
+            let figures = session.server.replica.following().map(|following| following.figures);
+            let state = figures.as_ref().map(|figures| figures.state()).unwrap_or_default();
+            out.bulk(state.name().as_bytes());
+            let applied = figures.map_or(0, |figures| figures.applied.load(Ordering::Acquire));
+            out.integer(if state == LinkState::Connected { applied as i64 } else { -1 });
         }
     }
     WRITTEN

@@ -33,7 +33,7 @@ use std::sync::atomic::Ordering;
 const RETRY_S: i64 = 5;
 
 /// Where the snapshot is, in the working directory.
-fn snapshot_path(settings: &Settings) -> PathBuf {
+pub fn snapshot_path(settings: &Settings) -> PathBuf {
     let name = settings.dbfilename.lossy();
     std::env::current_dir().unwrap_or_default().join(name.as_ref() as &str)
 }

@@ -65,10 +65,10 @@ impl Options {
     /// The access clock that was asked for, as far as the eviction policy goes by it.
     fn clock(&self, ctx: &Context<'_>) -> Option<u32> {
         if ctx.settings.maxmemory_policy.is_lfu() {
-            return self.frequency.map(|uses| evict::clock_of_frequency(uses, ctx.now_ms()));
+            return self.frequency.map(|uses| evict::clock_of_frequency(uses, ctx.present_ms()));
         }
         let idle = u32::try_from(self.idle_seconds?).unwrap_or(u32::MAX).min(IDLE_SECONDS_MAX);
-        Some(evict::clock_of_idle(idle, ctx.now_ms()))
+        Some(evict::clock_of_idle(idle, ctx.present_ms()))
     }
 }
 
@@ -89,7 +89,7 @@ pub(super) fn restore(ctx: &mut Context<'_>, args: Args<'_>) -> Result<Reply, Co
     let replaced = options.replace && ctx.keyspace.remove_lazily(key, lazy);
     // A time too far away is in the past, here as in Redis.
     let relative = ttl > 0 && !options.absolute;
-    let at = if relative { ttl.wrapping_add(ctx.now_ms()) } else { ttl };
+    let at = if relative { ttl.wrapping_add(ctx.present_ms()) } else { ttl };
     if ttl > 0 && at <= ctx.now_ms() {
         if replaced {
             let name: &[u8] = if lazy { b"UNLINK" } else { b"DEL" };

@@ -76,7 +76,7 @@ fn expire_in(
     args.seek(3);
     let conditions = Conditions::read(args)?;
     let n = parse_i64(args.get(2)).ok_or(CommandError::NotInteger)?;
-    let at = unit.any_deadline(n, ctx.now_ms(), name)?;
+    let at = unit.any_deadline(n, ctx.present_ms(), name)?;
     let Some(before) = ctx.keyspace.expiry(key) else { return Ok(Reply::Integer(0)) };
     if !conditions.allow(before, at) {
         return Ok(Reply::Integer(0));

@@ -1,0 +1,159 @@
+//! What clients of a replica are told, may do, and see.
+
+use crate::pair::{await_offset, follower, info, redis, until};
+use crate::support::client::Reply;
+use crate::support::process::Server;
+use std::time::Duration;
+
+#[test]
+fn a_replica_is_read_only_until_it_is_told_otherwise() {
+    let mut primary = redis(&[]);
+    let mut there = primary.client();
+    there.run("SET a 1");
+    let mut replica = follower(primary.port(), &[]);
+    let mut here = replica.client();
+    await_offset(&mut there, &mut here);
+    let refusal = "READONLY You can't write against a read only replica.";
+    for line in ["SET a 2", "DEL a", "BLPOP l 0"] {
+        assert_eq!(here.run(line).text(), refusal, "{line}");
+    }
+    here.run("MULTI");
+    assert_eq!(here.run("SET a 2").text(), refusal);
+    assert!(here.run("EXEC").text().starts_with("EXECABORT"));
+    assert_eq!(here.run("GET a"), Reply::bulk("1"));
+    here.run("CONFIG SET replica-read-only no");
+    assert_eq!(here.run("SET own 1").text(), "OK");
+    assert_eq!(here.run("GET own"), Reply::bulk("1"));
+}
+
+#[test]
+fn who_it_follows_is_shown() {
+    let mut primary = redis(&[]);
+    let mut there = primary.client();
+    let mut replica = follower(primary.port(), &[]);
+    let mut here = replica.client();
+    await_offset(&mut there, &mut here);
+    let port = primary.port();
+    let role = here.run("ROLE");
+    let role = role.elements().expect("an array");
+    assert_eq!(
+        role[..4],
+        [
+            Reply::bulk("slave"),
+            Reply::bulk("127.0.0.1"),
+            Reply::Integer(port.into()),
+            Reply::bulk("connected")
+        ]
+    );
+    assert!(
+        there
+            .run("INFO replication")
+            .text()
+            .contains(&format!("slave0:ip=127.0.0.1,port={},state=online", replica.port()))
+    );
+    for name in ["REPLICAOF", "SLAVEOF"] {
+        let again = here.run(&format!("{name} 127.0.0.1 {port}"));
+        assert_eq!(again.text(), "OK Already connected to specified master");
+    }
+    assert!(here.run("REPLICAOF 127.0.0.1 x").is_error() && here.run("REPLICAOF 127.0.0.1 70000").is_error());
+    assert_eq!(here.run("HELLO").elements().expect("a map")[11], Reply::bulk("replica"));
+    assert_eq!(
+        here.run("CONFIG GET replicaof").elements().expect("a pair")[1],
+        Reply::bulk(format!("127.0.0.1 {port}"))
+    );
+}
+
+#[test]
+fn old_data_are_refused_when_they_are_not_wanted() {
+    let mut primary = redis(&[]);
+    let mut there = primary.client();
+    there.run("SET a 1");
+    let mut replica = follower(primary.port(), &[("replica-serve-stale-data", "no")]);
+    let mut here = replica.client();
+    await_offset(&mut there, &mut here);
+    assert_eq!(here.run("GET a"), Reply::bulk("1"));
+    primary.kill();
+    until("the link is down", || here.run("GET a").text().starts_with("MASTERDOWN Link with MASTER is down"));
+    assert!(!here.run("INFO").is_error());
+    assert_eq!(here.run("REPLICAOF NO ONE").text(), "OK");
+    assert_eq!(here.run("GET a"), Reply::bulk("1"));
+}
+
+#[test]
+fn the_primary_says_what_is_over() {
+    let mut primary = redis(&[]);
+    let mut there = primary.client();
+    there.run("DEBUG SET-ACTIVE-EXPIRE 0");
+    there.run("SET short v PX 30");
+    there.run("SET stays v");
+    let mut replica = follower(primary.port(), &[]);
+    let mut here = replica.client();
+    await_offset(&mut there, &mut here);
+    std::thread::sleep(Duration::from_millis(40));
+    // Absent for readers, there for counting, until the primary removes it.
+    assert!(here.run("GET short").is_null());
+    assert_eq!(here.run("EXISTS short stays"), Reply::Integer(1));
+    assert_eq!(here.run("DBSIZE"), Reply::Integer(2));
+    assert!(there.run("GET short").is_null());
+    await_offset(&mut there, &mut here);
+    until("it is gone", || here.run("DBSIZE") == Reply::Integer(1));
+    // A command of the primary sees what the primary saw.
+    there.run("SET n 5 PX 60000");
+    there.run("INCR n");
+    await_offset(&mut there, &mut here);
+    assert_eq!(here.run("GET n"), Reply::bulk("6"));
+}
+
+#[test]
+fn a_replica_that_is_promoted_goes_on_by_itself() {
+    let mut primary = redis(&[]);
+    let mut there = primary.client();
+    there.run("SET a 1");
+    let mut replica = follower(primary.port(), &[]);
+    let mut here = replica.client();
+    await_offset(&mut there, &mut here);
+    let (id, offset) = (info(&mut here, "master_replid"), info(&mut here, "slave_repl_offset"));
+    assert_eq!(id, info(&mut there, "master_replid"));
+    assert_eq!(here.run("REPLICAOF NO ONE").text(), "OK");
+    assert_eq!(info(&mut here, "role"), "master");
+    assert_ne!(info(&mut here, "master_replid"), id);
+    assert_eq!(info(&mut here, "master_repl_offset"), offset);
+    assert_eq!(here.run("SET b 2").text(), "OK");
+    // Back again: its history has gone on by itself, so it needs all data.
+    here.run(&format!("REPLICAOF 127.0.0.1 {}", primary.port()));
+    there.run("SET c 3");
+    await_offset(&mut there, &mut here);
+    assert!(here.run("GET b").is_null());
+    assert_eq!(here.run("GET c"), Reply::bulk("3"));
+}
+
+#[test]
+fn a_password_is_shown() {
+    let mut primary = redis(&[]);
+    let mut there = primary.client();
+    assert_eq!(there.run("CONFIG SET requirepass secret").text(), "OK");
+    there.run("SET a 1");
+    let mut replica = follower(primary.port(), &[]);
+    let mut here = replica.client();
+    until("it is refused", || replica.log().contains("NOAUTH"));
+    here.run("CONFIG SET masterauth secret");
+    await_offset(&mut there, &mut here);
+    here.run("CONFIG SET masteruser default");
+    assert_eq!(here.run("GET a"), Reply::bulk("1"));
+}
+
+#[test]
+fn whoever_waits_is_turned_away_when_a_primary_becomes_a_replica() {
+    let mut primary = redis(&[]);
+    let mut node = Server::baton(&[]);
+    let (mut waiting, mut here) = (node.client(), node.client());
+    waiting.send(&["BLPOP", "k", "0"]).expect("sent");
+    until("it waits", || info(&mut here, "blocked_clients") == "1");
+    here.run(&format!("REPLICAOF 127.0.0.1 {}", primary.port()));
+    let refusal = waiting.receive().expect("an answer");
+    assert!(refusal.text().starts_with("UNBLOCKED force unblock"), "{refusal:?}");
+    let mut there = primary.client();
+    there.run("RPUSH k a");
+    await_offset(&mut there, &mut here);
+    assert_eq!(here.run("LLEN k"), Reply::Integer(1));
+}

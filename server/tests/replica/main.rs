@@ -1,0 +1,20 @@
+//! A node that follows a real redis-server: what it holds is what its primary holds.
+//!
+//! | file     | what is proved                                                                               |
+//! |----------|----------------------------------------------------------------------------------------------|
+//! | `proxy`  | a wire between two servers that can be cut                                                     |
+//! | `pair`   | a primary and its replica, and when they are equal                                             |
+//! | `follow` | all data and the stream, in every way they can come                                            |
+//! | `trouble` | cut wires, kill -9 of either, restarts: equal in the end (`BATON_REPLICATION_SECONDS=180`)    |
+//! | `clients` | what clients of a replica are told, may do, and see                                          |
+
+#[path = "../persistence/data.rs"]
+mod data;
+#[path = "../support/mod.rs"]
+mod support;
+
+mod clients;
+mod follow;
+mod pair;
+mod proxy;
+mod trouble;
