@@ -190,6 +190,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
+    /// Tells the client that nothing more will come: what TLS wants to be said.
+    pub async fn shut_down(&mut self) -> std::io::Result<()> {
+        self.stream.shutdown().await
+    }
+
     /// The end: what there is to take leave of.
     pub fn into_session(self) -> Session {
         self.note_change(&self.session.client.output_bytes, 0);
@@ -287,6 +292,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     return Poll::Pending;
                 }
             }
+        }
+        // TLS may hold a part of what it took; a plain socket never does.
+        if Pin::new(&mut self.stream).poll_flush(cx)?.is_pending() {
+            self.note_unread();
+            return Poll::Pending;
         }
         self.written = 0;
         let done = std::mem::take(&mut self.output);

@@ -24,6 +24,8 @@ use tokio::sync::mpsc;
 /// What listens.
 pub enum Listener {
     Tcp(std::net::TcpListener),
+    /// Whoever connects speaks TLS.
+    Tls(std::net::TcpListener),
     Unix(std::os::unix::net::UnixListener),
 }
 
@@ -32,15 +34,33 @@ impl Listener {
     pub fn try_clone(&self) -> std::io::Result<Self> {
         Ok(match self {
             Self::Tcp(listener) => Self::Tcp(listener.try_clone()?),
+            Self::Tls(listener) => Self::Tls(listener.try_clone()?),
             Self::Unix(listener) => Self::Unix(listener.try_clone()?),
         })
+    }
+
+    /// Another handle of the socket of a port, whichever protocol is spoken there.
+    pub fn try_clone_tcp(&self) -> std::io::Result<std::net::TcpListener> {
+        match self {
+            Self::Tcp(listener) | Self::Tls(listener) => listener.try_clone(),
+            Self::Unix(_) => Err(std::io::ErrorKind::AddrInUse.into()),
+        }
+    }
+
+    /// What log lines call it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Tcp(_) => "tcp",
+            Self::Tls(_) => "tls",
+            Self::Unix(_) => "unix",
+        }
     }
 }
 
 impl From<Listener> for OwnedFd {
     fn from(listener: Listener) -> Self {
         match listener {
-            Listener::Tcp(listener) => listener.into(),
+            Listener::Tcp(listener) | Listener::Tls(listener) => listener.into(),
             Listener::Unix(listener) => listener.into(),
         }
     }
@@ -57,6 +77,7 @@ pub enum Arrival {
 /// A connection on its way to its core.
 pub enum Accepted {
     Tcp(std::net::TcpStream, SocketAddr),
+    Tls(std::net::TcpStream, SocketAddr),
     Unix(std::os::unix::net::UnixStream),
 }
 
@@ -145,20 +166,26 @@ async fn serve(
 /// Not by the listeners of the runtime: they register what they accept with the event loop of this core, and it may be
 /// another one that serves it.
 async fn accept(server: Arc<Server>, core: usize, listener: Listener, buffers: Rc<Buffers>) {
-    let is_tcp = matches!(listener, Listener::Tcp(_));
+    let kind = match listener {
+        Listener::Tcp(_) => Some(Accepted::Tcp as fn(_, _) -> _),
+        Listener::Tls(_) => Some(Accepted::Tls as fn(_, _) -> _),
+        Listener::Unix(_) => None,
+    };
     let Ok(listener) = watched(listener.into()) else { return };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     loop {
         let Ok(mut ready) = listener.readable().await else { return };
         let accepted = ready.try_io(|listener| Ok(acceptfrom_with(listener, flags)?));
         match accepted {
-            Ok(Ok((socket, peer))) if is_tcp => {
-                // Without an address it is gone already.
-                if let Some(peer) = peer.and_then(|peer| SocketAddr::try_from(peer).ok()) {
-                    place(&server, core, Accepted::Tcp(socket.into(), peer), &buffers);
+            Ok(Ok((socket, peer))) => match kind {
+                Some(kind) => {
+                    // Without an address it is gone already.
+                    if let Some(peer) = peer.and_then(|peer| SocketAddr::try_from(peer).ok()) {
+                        place(&server, core, kind(socket.into(), peer), &buffers);
+                    }
                 }
-            }
-            Ok(Ok((socket, _))) => place(&server, core, Accepted::Unix(socket.into()), &buffers),
+                None => place(&server, core, Accepted::Unix(socket.into()), &buffers),
+            },
             Ok(Err(error)) => refused(&error).await,
             // Nobody is waiting any more.
             Err(_) => {}
@@ -211,6 +238,22 @@ fn open(server: &Arc<Server>, core: usize, accepted: Accepted, buffers: &Rc<Buff
                 admit(server, core, stream, Some(peer.ip()), buffers, || {
                     enter(server, Origin::Tcp(peer, local), fd, core)
                 });
+            })
+        }
+        Accepted::Tls(stream, peer) => {
+            let origin = Origin::Tcp(peer, stream.local_addr().ok());
+            let fd = stream.as_raw_fd();
+            tune(server, &stream);
+            tokio::net::TcpStream::from_std(stream).and_then(|stream| {
+                let client = admit_tls(server, peer.ip(), || enter(server, origin, fd, core))?;
+                tokio::task::spawn_local(serve_tls(
+                    server.clone(),
+                    stream,
+                    peer.ip(),
+                    client,
+                    buffers.clone(),
+                ));
+                Ok(())
             })
         }
         Accepted::Unix(stream) => {
@@ -267,13 +310,75 @@ fn tune(server: &Server, stream: &std::net::TcpStream) {
     }
 }
 
+/// How long a client may take for the handshake of TLS.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+
+/// Counts a connection as a client before its handshake: who never finishes one takes the place of a client too. Nobody can be
+/// told anything before it, so that whoever finds no place is turned away without a word.
+fn admit_tls(
+    server: &Server,
+    peer: IpAddr,
+    enter: impl FnOnce() -> Arc<Client>,
+) -> std::io::Result<Arc<Client>> {
+    match refusal(server, Some(peer)) {
+        Some(FULL) => Err(std::io::ErrorKind::ConnectionRefused.into()),
+        _ => Ok(enter()),
+    }
+}
+
+/// Serves a connection that begins with the handshake of TLS.
+async fn serve_tls(
+    server: Arc<Server>,
+    stream: tokio::net::TcpStream,
+    peer: IpAddr,
+    client: Arc<Client>,
+    buffers: Rc<Buffers>,
+) {
+    let session = Session::new(server.clone(), client);
+    let handshake = async {
+        let acceptor = server.tls.acceptor().ok_or(std::io::ErrorKind::NotConnected)?;
+        tokio::time::timeout(HANDSHAKE_MAX, acceptor.accept(stream)).await?
+    };
+    // Boxed: else the future of every idle connection would have room for it.
+    let mut stream = match Box::pin(handshake).await {
+        Ok(stream) => stream,
+        Err(error) => {
+            let address = session.client.address();
+            log!(Level::Verbose, "Error accepting a client connection: {error} (addr={address})");
+            return leave(session);
+        }
+    };
+    if let Some(line) = refusal_of_stranger(&server, Some(peer)) {
+        // A last word: whether it arrives is no longer of interest.
+        let last = async {
+            stream.write_all(line.as_bytes()).await?;
+            stream.shutdown().await
+        };
+        drop(tokio::time::timeout(LAST_WORD, last).await);
+        return leave(session);
+    }
+    let mut connection = Connection::new(stream, session, buffers);
+    connection.serve().await;
+    drop(tokio::time::timeout(LAST_WORD, connection.shut_down()).await);
+    leave(connection.into_session());
+}
+
+/// How long the end of TLS may take to be said.
+const LAST_WORD: Duration = Duration::from_secs(1);
+
 /// The line with which a connection is turned away, if it is.
 fn refusal(server: &Server, peer: Option<IpAddr>) -> Option<&'static str> {
     let settings = server.settings();
     if server.clients.read().len() >= settings.maxclients as usize {
         server.connections_rejected.fetch_add(1, Ordering::Relaxed);
-        return Some("-ERR max number of clients reached\r\n");
+        return Some(FULL);
     }
+    refusal_of_stranger(server, peer)
+}
+
+/// `protected-mode`: the line for those who come from outside, if they may not.
+fn refusal_of_stranger(server: &Server, peer: Option<IpAddr>) -> Option<&'static str> {
+    let settings = server.settings();
     let is_local = match peer {
         None => true,
         Some(IpAddr::V4(ip)) => ip.is_loopback(),
@@ -285,6 +390,9 @@ fn refusal(server: &Server, peer: Option<IpAddr>) -> Option<&'static str> {
     }
     None
 }
+
+/// What whoever comes last reads.
+const FULL: &str = "-ERR max number of clients reached\r\n";
 
 /// What a stranger reads while `protected-mode` is on and no password is set. Tools look for its beginning.
 const PROTECTED: &str = "-DENIED Redis is running in protected mode because protected mode is enabled and no password is \

@@ -13,6 +13,7 @@
 //! | `server`      | what all cores share                                                     |
 //! | `figures`     | what is counted, and how fast it grows                                   |
 //! | `persistence/` | when snapshots are written and the log is rewritten; the start          |
+//! | `tls/`        | TLS: certificates, ciphers, connections to other servers                |
 //! | `listen`      | listening sockets                                                        |
 //! | `acl/`        | users, what they may do, and the log of what they were refused           |
 //! | `commands/`   | the commands of the node itself                                          |
@@ -45,6 +46,7 @@ mod server;
 mod session;
 mod start;
 mod syscheck;
+mod tls;
 
 pub use acl::normalise as normalise_rules;
 pub use start::main;

@@ -1,4 +1,4 @@
-//! The listening sockets: opened at the start, and again when `port` or `bind` change.
+//! The listening sockets: opened at the start, and again when `port`, `tls-port` or `bind` change.
 //!
 //! All cores accept from the same sockets. The server keeps one handle of each, so that an address that stays in use
 //! keeps its socket, with whoever is queueing there.
@@ -30,9 +30,9 @@ pub fn handles(listeners: &[Bound]) -> io::Result<Vec<Listener>> {
 
 /// What to say of each kind that listens.
 pub fn kinds(listeners: &[Bound]) -> impl Iterator<Item = &'static str> {
-    let tcp = listeners.iter().any(|bound| bound.address.is_some());
-    let unix = listeners.iter().any(|bound| bound.address.is_none());
-    [(tcp, "tcp"), (unix, "unix")].into_iter().filter_map(|(listens, kind)| listens.then_some(kind))
+    ["tcp", "tls", "unix"]
+        .into_iter()
+        .filter(|kind| listeners.iter().any(|bound| bound.listener.kind() == *kind))
 }
 
 /// Opens all sockets.
@@ -68,7 +68,7 @@ pub fn reopen(server: &Server, old: &Settings, new: &Settings) -> Result<Listene
     let all: Vec<&Bound> = current.iter().collect();
     let opened = open_tcp(new, &all).or_else(|_| {
         // The old sockets may be in the way of the new ones: `*` of `127.0.0.1` on the same port.
-        let stays = |bound: &&Bound| bound.address.is_none_or(|address| wants(new, address));
+        let stays = |bound: &&Bound| bound.address.is_none_or(|address| wants(new, bound, address));
         let (staying, leaving): (Vec<&Bound>, Vec<&Bound>) = all.iter().partition(|bound| stays(bound));
         leaving.iter().for_each(|bound| bound.close());
         open_tcp(new, &staying).inspect_err(|_| {
@@ -121,16 +121,29 @@ pub fn remove_socket(settings: &Settings) {
 
 fn open_tcp(settings: &Settings, current: &[&Bound]) -> Result<Listeners, String> {
     let mut listeners = Vec::new();
-    if settings.port == 0 {
-        return Ok(listeners);
+    open_port(settings, current, settings.port, Listener::Tcp, &mut listeners)?;
+    open_port(settings, current, settings.tls_port, Listener::Tls, &mut listeners)?;
+    Ok(listeners)
+}
+
+/// Opens a port on all addresses, unless it is 0.
+fn open_port(
+    settings: &Settings,
+    current: &[&Bound],
+    port: u16,
+    kind: fn(std::net::TcpListener) -> Listener,
+    listeners: &mut Listeners,
+) -> Result<(), String> {
+    if port == 0 {
+        return Ok(());
     }
     for (name, optional) in settings.bind.addresses() {
         let name = String::from_utf8_lossy(name);
-        let opened = resolve(&name, settings.port).and_then(|address| {
+        let opened = resolve(&name, port).and_then(|address| {
             let known = current.iter().find(|bound| bound.address == Some(address));
             let listener = match known {
-                Some(bound) => bound.listener.try_clone()?,
-                None => Listener::Tcp(listen(address, settings.tcp_backlog)?),
+                Some(bound) => kind(bound.listener.try_clone_tcp()?),
+                None => kind(listen(address, settings.tcp_backlog)?),
             };
             Ok(Bound { address: Some(address), listener })
         });
@@ -140,7 +153,6 @@ fn open_tcp(settings: &Settings, current: &[&Bound]) -> Result<Listeners, String
                 log!(Level::Notice, "Not listening on the optional address {name}: {error}");
             }
             Err(error) => {
-                let port = settings.port;
                 log!(
                     Level::Warning,
                     "Warning: Could not create server TCP listening socket {name}:{port}: {error}"
@@ -149,12 +161,13 @@ fn open_tcp(settings: &Settings, current: &[&Bound]) -> Result<Listeners, String
             }
         }
     }
-    Ok(listeners)
+    Ok(())
 }
 
-fn wants(settings: &Settings, address: SocketAddr) -> bool {
+fn wants(settings: &Settings, bound: &Bound, address: SocketAddr) -> bool {
+    let port = if bound.listener.kind() == "tls" { settings.tls_port } else { settings.port };
     let mut names = settings.bind.addresses().map(|(name, _)| String::from_utf8_lossy(name));
-    names.any(|name| resolve(&name, settings.port).is_ok_and(|wanted| wanted == address))
+    names.any(|name| resolve(&name, port).is_ok_and(|wanted| wanted == address))
 }
 
 fn resolve(name: &str, port: u16) -> io::Result<SocketAddr> {
@@ -192,7 +205,7 @@ fn backlog_of(setting: u32) -> i32 {
 impl Bound {
     /// Stops listening, whoever else has a handle: the address may be taken.
     fn close(&self) {
-        if let Listener::Tcp(listener) = &self.listener {
+        if let Listener::Tcp(listener) | Listener::Tls(listener) = &self.listener {
             let _ = SockRef::from(listener).shutdown(Shutdown::Both);
         }
     }

@@ -11,6 +11,7 @@ use crate::logging::Level;
 use crate::persistence::{Rewrites, Snapshots, Told};
 use crate::replica::Replica;
 use crate::replication::Serving;
+use crate::tls::Tls;
 use baton::Node;
 use baton::persist::load::Progress;
 use baton::registry::Registered;
@@ -81,6 +82,8 @@ pub struct Server {
     pub snapshots: Snapshots,
     /// What is kept for replicas.
     pub replicas: Serving,
+    /// How TLS is spoken, if it is.
+    pub tls: Tls,
     /// The listening sockets, for changes at run time.
     pub listening: Mutex<Listeners>,
     /// What has happened so far.

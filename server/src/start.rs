@@ -14,7 +14,7 @@ use crate::persistence::{Rewrites, Snapshots, Told};
 use crate::replica::{self, Replica};
 use crate::replication::Serving;
 use crate::server::{EndRequest, Phase, Server};
-use crate::{commands, listen, memory, memtest, persistence, syscheck};
+use crate::{commands, listen, memory, memtest, persistence, syscheck, tls};
 use baton::persist::load::Progress;
 use baton::registry::Registry;
 use baton::replication::random_id;
@@ -155,11 +155,15 @@ fn serve_until_the_end(
     for rename in loaded.renames {
         rename_command(&mut registry, rename).map_err(|error| error.to_string())?;
     }
+    let prepared = prepare_tls(&loaded.settings)?;
     let listeners = listen::open(&loaded.settings)?;
     let cores = core_count(&loaded.settings);
     let (end_requests, ends) = mpsc::unbounded_channel();
     let server = make_server(loaded.settings, file, registry, cores, end_requests);
     acl::clients::load_at_start(&server, loaded.users)?;
+    if let Some(prepared) = prepared {
+        server.tls.adopt(prepared);
+    }
     // Before anybody can ask for the end: SHUTDOWN is served while data are loaded.
     let phase = server.phase.subscribe();
     let mut threads = Vec::new();
@@ -224,6 +228,16 @@ fn serve_until_the_end(
     supervisor.notify("STOPPING=1");
     log!(Level::Warning, "Baton is now ready to exit, bye bye...");
     failed.map_or(result, Err)
+}
+
+/// What TLS needs, if the settings want it anywhere.
+fn prepare_tls(settings: &Settings) -> Result<Option<tls::Prepared>, String> {
+    if !tls::is_wanted(settings) {
+        return Ok(None);
+    }
+    tls::warn(settings);
+    let prepared = tls::prepare(settings).map_err(|error| format!("Failed to configure TLS: {error}"))?;
+    Ok(Some(prepared))
 }
 
 fn open_or_restore(server: &Arc<Server>, restore_to: Option<i64>) -> Result<(), String> {
@@ -291,6 +305,7 @@ fn make_server(
         rewrites: Rewrites::default(),
         snapshots: Snapshots::new(started_ms / 1_000),
         replicas: Serving::default(),
+        tls: tls::Tls::default(),
         listening: Mutex::default(),
         counters: Counters::default(),
         rates: Mutex::default(),

@@ -8,7 +8,7 @@ use crate::logging::Level;
 use crate::persistence;
 use crate::server::Server;
 use crate::session::Session;
-use crate::{daemon, listen, logging};
+use crate::{daemon, listen, logging, tls};
 use baton::held::Held;
 use baton_engine::command::{Arity, Command, Flag::*, Group};
 use baton_engine::error::CommandError;
@@ -105,18 +105,41 @@ fn set(session: &mut Session, args: &[&[u8]], _: Option<&mut Held<'_>>) -> Resul
     let pairs: Vec<(&[u8], &[u8])> = args[2..].chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
     let caller = Caller { local: session.client.is_local(), loading: false };
     let server = session.server.clone();
-    let mut listeners = None;
+    let mut ready = Ready::default();
     let changed = server.config.set(&pairs, caller, |old, new, changed| {
         // What can fail comes first; sockets are swapped once nothing can refuse any more.
-        listeners = prepare(&server, old, new, changed)?;
+        ready = prepare(&server, old, new, changed)?;
         Ok(())
     });
     let changed = changed.map_err(refusal)?;
-    if let Some(listeners) = listeners {
+    if let Some(prepared) = ready.tls {
+        server.tls.adopt(prepared);
+    }
+    if let Some(listeners) = ready.listeners {
         listen::replace(&server, listeners);
     }
     follow(&server, &changed);
     OK
+}
+
+/// What takes effect once all settings are accepted.
+#[derive(Default)]
+struct Ready {
+    listeners: Option<listen::Listeners>,
+    tls: Option<tls::Prepared>,
+}
+
+/// Reads certificates and the like anew, if they are wanted and something about them has changed.
+fn prepare_tls(new: &Settings, changed: &[&'static Setting]) -> Result<Option<tls::Prepared>, ConfigError> {
+    let Some(setting) = changed.iter().find(|setting| setting.section == "tls") else { return Ok(None) };
+    if !tls::is_wanted(new) {
+        return Ok(None);
+    }
+    tls::warn(new);
+    tls::prepare(new).map(Some).map_err(|error| {
+        log!(Level::Warning, "Failed to configure TLS: {error}");
+        ConfigError::refused(setting.name, "Unable to update TLS configuration. Check server logs.")
+    })
 }
 
 /// Does what can fail, before the new settings are in force.
@@ -125,7 +148,8 @@ fn prepare(
     old: &Settings,
     new: &Settings,
     changed: &[&'static Setting],
-) -> Result<Option<listen::Listeners>, ConfigError> {
+) -> Result<Ready, ConfigError> {
+    let tls = prepare_tls(new, changed)?;
     if new.maxclients > old.maxclients {
         let possible = daemon::adjust_open_files(new.maxclients);
         let possible = possible.map_err(|error| ConfigError::refused("maxclients", error.to_string()))?;
@@ -147,10 +171,12 @@ fn prepare(
         let reason = "Failed to apply new oom_score_adj configuration, check server logs.";
         return Err(ConfigError::refused(setting.name, reason));
     }
-    let listens = |setting: &&Setting| matches!(setting.name, "port" | "bind");
-    let Some(setting) = changed.iter().copied().find(|setting| listens(setting)) else { return Ok(None) };
+    let listens = |setting: &&Setting| matches!(setting.name, "port" | "tls-port" | "bind");
+    let Some(setting) = changed.iter().copied().find(|setting| listens(setting)) else {
+        return Ok(Ready { listeners: None, tls });
+    };
     match listen::reopen(server, old, new) {
-        Ok(listeners) => Ok(Some(listeners)),
+        Ok(listeners) => Ok(Ready { listeners: Some(listeners), tls }),
         Err(error) => {
             log!(Level::Warning, "{error}");
             if changed.iter().any(is_oom)
@@ -159,7 +185,7 @@ fn prepare(
                 log!(Level::Warning, "Unable to write oom_score_adj: {error}");
             }
             let reason = match setting.name {
-                "port" => "Unable to listen on this port. Check server logs.",
+                "port" | "tls-port" => "Unable to listen on this port. Check server logs.",
                 _ => "Failed to bind to specified addresses.",
             };
             Err(ConfigError::refused(setting.name, reason))
