@@ -349,6 +349,34 @@ impl<'n> Held<'n> {
         outcome
     }
 
+    /// Changes keys in the name of a client when no command of the engine does: `work` returns the command that a replay does
+    /// instead, which counts if anything has changed. The slots of the keys must have been built.
+    ///
+    /// # Errors
+    /// Nothing may change now: as for any command that writes.
+    pub fn change<'k>(
+        &mut self,
+        who: &Who,
+        work: impl FnOnce(&mut Keyspace<'_>) -> Vec<&'k [u8]>,
+    ) -> Result<(), CommandError> {
+        if self.states[0].sealed {
+            return Err(SEALED);
+        }
+        if let Some(refusal) = self.node.journal().refusal() {
+            return Err(refusal);
+        }
+        self.states.iter_mut().for_each(|state| state.shard.caller = who.id);
+        self.with_keyspace(who.db, |keyspace| {
+            let effect = work(keyspace);
+            let changes = keyspace.dirty();
+            keyspace.finish_command(changes, &effect);
+        });
+        for state in &mut self.states {
+            self.node.publish_events(&mut state.shard, &self.settings);
+        }
+        Ok(())
+    }
+
     /// Serves whoever waits for a key that has changed. Letting go does it too; this is for the end of a command that is
     /// followed by others.
     #[inline]

@@ -15,6 +15,7 @@
 mod replica;
 
 use crate::client::{End, Post};
+use crate::commands::Work;
 use crate::flusher::{Flusher, Until};
 use crate::protocol::{Limits, Parser, ProtocolError};
 use crate::server::Server;
@@ -450,7 +451,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
                 full = full || !run_batch(&mut self.session, &mut batch, &mut done, &mut pushes).await;
                 // One that waits is counted when its wait is over.
-                let waits = matches!(after, After::Paused | After::Wait { .. });
+                let waits = matches!(after, After::Paused | After::Wait { .. } | After::Work { .. });
                 self.session.count_commands(done - usize::from(waits));
                 note_at_once(&self.session, done);
                 let large = server.node.large_requests.threshold();
@@ -528,6 +529,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 self.flush_some().await;
                 tokio::time::sleep(time).await;
                 return;
+            }
+            After::Work { command, work } => {
+                let end = self.wait_for_work(work).await;
+                return self.conclude_wait(command, end, &Reply::Null, None);
             }
             After::Paused | After::Wait { .. } => {}
         }
@@ -624,6 +629,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                             Post::Unblock { .. } | Post::Wake => {}
                         }
                     }
+                }
+            }
+        }
+    }
+
+    /// Waits until work that is done besides is over. It ends with its client.
+    async fn wait_for_work(&mut self, Work(mut work): Work) -> WaitEnd {
+        loop {
+            let reading = self.input.len() < AHEAD_MAX;
+            let event = poll_fn(|cx| match work.as_mut().poll(cx) {
+                Poll::Ready(answer) => Poll::Ready(Err(answer)),
+                Poll::Pending => self.poll_next(cx, reading).map(Ok),
+            });
+            match event.await {
+                Err(answer) => return WaitEnd::Answer(answer),
+                Ok(Event::Input) => {}
+                Ok(Event::Posts) => self.session.write_messages(),
+                Ok(Event::Over) => {
+                    self.session.client.end(End::Now);
+                    return WaitEnd::Gone;
                 }
             }
         }

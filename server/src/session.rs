@@ -3,7 +3,7 @@
 use crate::acl::log::Place;
 use crate::acl::{self, Refusal, Rights, User};
 use crate::client::{Client, End};
-use crate::commands::{AsReplica, Flow, presentable};
+use crate::commands::{AsReplica, Flow, Work, presentable};
 use crate::persistence;
 use crate::server::Server;
 use baton::Node;
@@ -158,6 +158,12 @@ pub enum After {
         /// It is the log that is waited for.
         sync: Option<SyncWait>,
     },
+    /// Wait for work that is done besides, which ends with the reply.
+    Work {
+        /// Its number in the registry.
+        command: usize,
+        work: Work,
+    },
     /// Wait for the end of the pause, then run the same command again.
     Paused,
     /// Wait so long, then go on.
@@ -266,7 +272,7 @@ impl Session {
         };
         if self.is_silent() {
             self.out.truncate(start);
-            if !matches!(after, After::Paused | After::Wait { .. }) {
+            if !matches!(after, After::Paused | After::Wait { .. } | After::Work { .. }) {
                 self.end_skip();
             }
         } else if (self.subscriptions.is_some() || self.tracking.is_on()) && matches!(after, After::Go) {
@@ -552,7 +558,10 @@ impl Session {
             ns = ns.saturating_add(time.as_nanos() as u64);
         }
         let reply_bytes = self.out.len().saturating_sub(written);
-        self.count_handled(command.id, args, ns, reply_bytes, flow.is_err());
+        // Who waits is counted when the wait is over.
+        if !matches!(flow, Ok(Flow::Wait { .. } | Flow::WaitForSync { .. } | Flow::Work(_))) {
+            self.count_handled(command.id, args, ns, reply_bytes, flow.is_err());
+        }
         self.conclude(command.id, flow)
     }
 
@@ -610,6 +619,7 @@ impl Session {
                 After::Wait { command, blocked: None, until_ms, timeout: Reply::Null, sync: Some(sync) }
             }
             Ok(Flow::Replicate(link)) => After::Replicate(link),
+            Ok(Flow::Work(work)) => After::Work { command, work },
             Ok(Flow::Close) => {
                 self.client.end(End::AfterReply);
                 After::Close

@@ -514,7 +514,7 @@ fn stats(facts: &Facts<'_>, out: &mut String) {
         "pubsubshard_channels": pubsub.len(Kind::Shard),
         "latest_fork_usec": 0,
         "total_forks": 0,
-        "migrate_cached_sockets": 0,
+        "migrate_cached_sockets": super::cached_migrations(),
         "slave_expires_tracked_keys": 0,
         "active_defrag_hits": 0,
         "active_defrag_misses": 0,

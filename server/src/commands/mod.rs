@@ -11,6 +11,7 @@ use baton::replication::served::Served;
 use baton_engine::command::Command;
 use baton_engine::error::CommandError;
 use baton_engine::reply::Reply;
+use futures_util::future::{FutureExt, LocalBoxFuture};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -27,6 +28,7 @@ mod debug;
 pub mod info;
 mod latency;
 mod memory;
+mod migrate;
 mod monitor;
 mod persistence;
 mod pubsub;
@@ -40,6 +42,7 @@ mod tracking;
 mod transactions;
 
 pub use client::describe as describe_client;
+pub use migrate::cached as cached_migrations;
 pub use monitor::presentable;
 pub use replicas::AsReplica;
 
@@ -66,8 +69,27 @@ pub enum Flow {
     },
     /// Not at all: the connection goes on as that of a replica.
     Replicate(Arc<Served>),
+    /// Not yet: the connection waits for work that is done besides.
+    Work(Work),
     /// With the connection, after what has been written has left.
     Close,
+}
+
+/// Work that takes its time, such as talking to another server, and ends with an encoded reply. Is dropped when its client is
+/// gone.
+pub struct Work(pub LocalBoxFuture<'static, Vec<u8>>);
+
+impl Work {
+    /// Work that has not begun yet.
+    pub fn new(work: impl Future<Output = Vec<u8>> + 'static) -> Self {
+        Self(work.boxed_local())
+    }
+}
+
+impl std::fmt::Debug for Work {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Work")
+    }
 }
 
 /// `+OK`
@@ -99,6 +121,7 @@ const FAMILIES: &[Family] = &[
     Family { commands: info::COMMANDS, handlers: info::HANDLERS },
     Family { commands: latency::COMMANDS, handlers: latency::HANDLERS },
     Family { commands: &[], handlers: memory::HANDLERS },
+    Family { commands: migrate::COMMANDS, handlers: migrate::HANDLERS },
     Family { commands: monitor::COMMANDS, handlers: monitor::HANDLERS },
     Family { commands: persistence::COMMANDS, handlers: persistence::HANDLERS },
     Family { commands: pubsub::COMMANDS, handlers: pubsub::HANDLERS },

@@ -62,7 +62,14 @@ fn after_word(args: &[&[u8]], from: usize, word: &[u8], count: usize) -> Vec<usi
 }
 
 fn is_secret_setting(name: &[u8]) -> bool {
-    const SECRET: &[&[u8]] =
-        &[b"requirepass", b"masterauth", b"primaryauth", b"masteruser", b"primaryuser", b"tls-key-file-pass"];
+    const SECRET: &[&[u8]] = &[
+        b"requirepass",
+        b"masterauth",
+        b"primaryauth",
+        b"masteruser",
+        b"primaryuser",
+        b"tls-key-file-pass",
+        b"tls-client-key-file-pass",
+    ];
     SECRET.iter().any(|secret| name.eq_ignore_ascii_case(secret))
 }
