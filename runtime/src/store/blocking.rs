@@ -23,14 +23,20 @@ struct Answer {
 }
 
 /// A command that waits.
-struct Wait {
+pub(super) struct Wait {
     blocked: Blocked,
     answer: Arc<Answer>,
 }
 
 impl Wait {
+    /// The answer if it is there; else has the context woken when it comes.
+    pub(super) fn poll(&self, context: &Context<'_>) -> Option<Vec<u8>> {
+        self.answer.waker.register(context.waker());
+        self.answer.reply.lock().take()
+    }
+
     /// Waits for the answer until the time is over; none then.
-    fn wait(&self, store: &Store, until: Option<Instant>) -> Option<Vec<u8>> {
+    pub(super) fn wait(&self, store: &Store, until: Option<Instant>) -> Option<Vec<u8>> {
         let mut until = until;
         loop {
             let mut reply = self.answer.reply.lock();
@@ -55,14 +61,14 @@ impl Wait {
 }
 
 /// How a blocking command began.
-enum Begun<T> {
+pub(super) enum Begun<T> {
     Done(T),
     Waits(Wait),
 }
 
 impl Store {
     /// Runs a blocking command; what it waits for is told by others.
-    fn begin_wait<T: FromReply>(&self, args: &[&[u8]]) -> Result<Begun<T>, Error> {
+    pub(super) fn begin_wait<T: FromReply>(&self, args: &[&[u8]]) -> Result<Begun<T>, Error> {
         let inner = &*self.inner;
         let pushes = pushes_here();
         not_nested(&inner.node)?;
@@ -89,12 +95,16 @@ impl Store {
     }
 
     /// The answer that others gave, once it is as safe as the policy of the log says.
-    fn take_answer<T: FromReply>(&self, reply: &[u8]) -> Result<T, Error> {
+    pub(super) fn take_answer<T: FromReply>(&self, reply: &[u8]) -> Result<T, Error> {
         self.inner.acknowledge_all()?;
         T::from_reply(&mut Reader::new(reply))
     }
 
-    fn wait_for<T: FromReply>(&self, args: &[&[u8]], timeout: Option<Duration>) -> Result<Option<T>, Error> {
+    pub(super) fn wait_for<T: FromReply>(
+        &self,
+        args: &[&[u8]],
+        timeout: Option<Duration>,
+    ) -> Result<Option<T>, Error> {
         let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         match self.begin_wait::<Option<T>>(args)? {
             Begun::Done(reply) => Ok(reply),
@@ -299,9 +309,9 @@ impl Future for Pop {
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
-        let Some(wait) = &self.wait else { return Poll::Pending };
-        wait.answer.waker.register(context.waker());
-        let Some(reply) = wait.answer.reply.lock().take() else { return Poll::Pending };
+        let Some(reply) = self.wait.as_ref().and_then(|wait| wait.poll(context)) else {
+            return Poll::Pending;
+        };
         self.wait = None;
         Poll::Ready(self.store.take_answer(&reply))
     }

@@ -33,6 +33,7 @@ mod lists;
 mod reply;
 mod scan;
 mod sets;
+mod streams;
 mod strings;
 mod subscribe;
 mod transaction;
@@ -43,6 +44,7 @@ pub use batch::Batch;
 pub use baton_engine::error::CommandError;
 pub use baton_engine::keyspace::KeyType;
 pub use baton_engine::settings::EvictionPolicy;
+pub use baton_engine::types::stream::StreamId;
 pub use blocking::Pop;
 pub use builder::{Builder, MemoryLimit};
 pub use error::Error;
@@ -50,6 +52,7 @@ pub use keys::Ttl;
 pub use lists::End;
 pub use reply::{FromReply, Item, Reader, Reply};
 pub use scan::Scan;
+pub use streams::{PendingEntry, ReadEntries, StreamEntry, StreamRange};
 pub use subscribe::{KeyEvent, KeyEvents, Message, Subscription};
 pub use transaction::Transaction;
 
@@ -59,7 +62,7 @@ use parking_lot::Mutex;
 use std::sync::Arc;
 use std::task::Waker;
 
-/// A key-value store in this process: strings, hashes, lists, sets and sorted sets, as in Redis, with the same commands.
+/// A key-value store in this process: strings, hashes, lists, sets, sorted sets and streams, as in Redis, with the same commands.
 ///
 /// ```
 /// use baton::Store;
