@@ -26,6 +26,7 @@ pub enum Kind {
     Zset,
     Hash,
     Geo,
+    Stream,
     /// Read by SORT ... BY and GET.
     Weight,
     Any,
@@ -43,6 +44,7 @@ const KINDS: &[(Kind, &str)] = &[
     (Zset, "zset"),
     (Hash, "hash"),
     (Geo, "geo"),
+    (Stream, "stream"),
 ];
 
 /// One argument, or several that belong together.
@@ -92,6 +94,18 @@ pub enum Arg {
     UnixMilliseconds,
     /// The timeout of a blocking command.
     Timeout,
+    /// The same in milliseconds.
+    TimeoutMs,
+    /// The id of an entry, from a small pool.
+    EntryId,
+    /// XADD: an id, or one to be completed; never one that depends on the clock.
+    NewEntryId,
+    /// XRANGE: `-`, `(5-1`...
+    EntryBound,
+    Group,
+    Consumer,
+    /// How long an entry has not been delivered: nothing, or hours.
+    IdleMs,
     /// What DUMP returns, of some value; sometimes damaged.
     Payload,
     Pattern,
@@ -120,7 +134,8 @@ impl Arg {
     /// Whether a wild value here could outlast the test, exhaust memory or depend on the clock.
     pub fn is_delicate(self) -> bool {
         match self {
-            Seconds | Milliseconds | UnixSeconds | UnixMilliseconds | Timeout => true,
+            Seconds | Milliseconds | UnixSeconds | UnixMilliseconds | Timeout | TimeoutMs => true,
+            NewEntryId | IdleMs => true,
             // A checksum that is right by chance would be a miracle, but one that is right is not spoilt by much.
             Payload => true,
             Offset | BitOffset | BitPosition | PickCount | AnyCommand => true,
@@ -205,6 +220,13 @@ impl Arg {
             UnixSeconds => mostly(random, 88, |r| r.pick(FUTURE).to_string(), OVER_SECONDS),
             UnixMilliseconds => mostly(random, 88, |r| format!("{}123", r.pick(FUTURE)), OVER),
             Timeout => mostly(random, 90, |_| "0.01".into(), &["-1", "x", "", "1e300", "-0.1"]),
+            TimeoutMs => mostly(random, 90, |_| "10".into(), &["-1", "x", "", "1.5"]),
+            EntryId => mostly(random, 94, entry_id, WILD_IDS),
+            NewEntryId => mostly(random, 96, new_entry_id, WILD_IDS),
+            EntryBound => mostly(random, 94, entry_bound, &["(", "((1", "(-", "(+", "x", "", "(0-0"]),
+            Group => format!("group{}", random.below(3)),
+            Consumer => format!("consumer{}", random.below(3)),
+            IdleMs => mostly(random, 94, |r| r.pick(&["0", "50000000"]).to_string(), &["-1", "x", "", "1.5"]),
             Pattern => random.pick(PATTERNS).to_string(),
             Channel => random.pick(&["news", "sport", "sport:chess", "{tag}a", "quiet"]).to_string(),
             Database => mostly(random, 96, database, &["16", "-1", "x", "", "99999999999999999999"]),
@@ -303,6 +325,8 @@ const OVER_SECONDS: &[&str] = &[
 const OVER: &[&str] = &["0", "-1", "-1000000", "-9223372036854775808", "9223372036854775807", "x", "", "1.5"];
 /// Seconds since 1970, in the years 2100 to 2200.
 const FUTURE: &[&str] = &["4102444800", "4500000000", "5000000000", "7000000000"];
+const WILD_IDS: &[&str] =
+    &["0-0", "0", "x", "", "-", "+", "1-", "-1", "1-1-1", "01-1", "5-18446744073709551616", "-5-1"];
 const PATTERNS: &[&str] = &[
     "*",
     "str:*",
@@ -409,6 +433,31 @@ fn payload(random: &mut Random) -> Vec<u8> {
         payload[at] ^= 1 << random.below(8);
     }
     payload
+}
+
+/// About as many ids as a stream of the tests has entries.
+fn entry_id(random: &mut Random) -> String {
+    match random.below(10) {
+        0 => random.between(0, 12).to_string(),
+        _ => format!("{}-{}", random.between(1, 12), random.below(6)),
+    }
+}
+
+fn new_entry_id(random: &mut Random) -> String {
+    match random.below(20) {
+        0 => entry_id(random),
+        1 => random.between(10, 40).to_string(),
+        _ => format!("{}-*", random.pick(&["1", "2", "5", "6", "9", "12", "12", "13"])),
+    }
+}
+
+fn entry_bound(random: &mut Random) -> String {
+    match random.below(8) {
+        0 | 1 => "-".into(),
+        2 | 3 => "+".into(),
+        4 => format!("({}", entry_id(random)),
+        _ => entry_id(random),
+    }
 }
 
 fn bit_type(random: &mut Random) -> String {

@@ -35,6 +35,8 @@ pub enum Compare {
     },
     /// SPOP: afterwards the choices of both servers are removed from both.
     Popped,
+    /// What is told of a stream: times, and what newer servers tell besides, are left out.
+    StreamInfo,
     /// A cursor: followed to its end, then all that was seen is compared.
     Scan,
     /// What a subscriber is sent, until it is answered a PING.
@@ -84,6 +86,7 @@ impl Compare {
             },
             Compare::Floats => floats(reply),
             Compare::UnorderedFloats => sorted(&floats(reply)),
+            Compare::StreamInfo => without_times(reply),
             _ => reply.clone(),
         }
     }
@@ -198,6 +201,44 @@ fn floats(reply: &Reply) -> Reply {
         }
         Reply::Map(pairs) => Reply::Map(pairs.iter().map(|(k, v)| (k.clone(), floats(v))).collect()),
         _ => map_elements(reply, &floats),
+    }
+}
+
+/// What depends on the clock, on the tree that holds a stream, or on how new the server is.
+const STREAM_TIMES: &[&[u8]] = &[b"radix-tree-nodes", b"seen-time", b"active-time", b"idle", b"inactive"];
+/// No count and no number of the tests is so large: it is a time, or how long ago one was.
+const LEAST_TIME: i64 = 40_000_000;
+
+fn without_times(reply: &Reply) -> Reply {
+    let is_time = |name: &Reply| name.bytes().is_some_and(|name| STREAM_TIMES.contains(&name));
+    match reply {
+        Reply::Integer(LEAST_TIME..) => Reply::Null,
+        Reply::Map(pairs) => {
+            let kept = pairs.iter().filter(|(name, _)| !is_time(name));
+            Reply::Array(kept.flat_map(|(name, value)| [name.clone(), without_times(value)]).collect())
+        }
+        // XPENDING: id, consumer, milliseconds, deliveries.
+        Reply::Array(four)
+            if matches!(
+                &four[..],
+                [Reply::Bulk(_), Reply::Bulk(_), Reply::Integer(_), Reply::Integer(_)]
+            ) =>
+        {
+            Reply::Array(vec![four[0].clone(), four[1].clone(), four[3].clone()])
+        }
+        Reply::Array(elements) => {
+            let mut kept = Vec::new();
+            let mut rest = elements.iter();
+            while let Some(element) = rest.next() {
+                if is_time(element) {
+                    rest.next();
+                } else {
+                    kept.push(without_times(element));
+                }
+            }
+            Reply::Array(kept)
+        }
+        other => other.clone(),
     }
 }
 

@@ -72,7 +72,7 @@ impl Generator {
             _ if kind < transactions => self.transaction(),
             _ if kind < subscriptions => vec![self.subscription()],
             _ if kind < subscriptions + OTHER_CONNECTION_PERCENT => {
-                let words = self.simple_command().words;
+                let words = self.lone_command().words;
                 vec![Step::new(On::Other, words, Compare::SameKind)]
             }
             _ => self.command(),
@@ -83,7 +83,8 @@ impl Generator {
     fn command(&mut self) -> Group {
         let step = self.step();
         let (words, compare) = (step.words.clone(), step.compare);
-        let mut group = vec![step];
+        let mut group: Group = leader(&words).into_iter().collect();
+        group.push(step);
         group.extend(follower(&words, compare));
         group
     }
@@ -93,10 +94,10 @@ impl Generator {
         if self.random.percent(40) {
             group.push(Step::plain("WATCH str:0 num:0 list:0 set:0 zset:0 hash:0"));
             if self.random.percent(50) {
-                group.push(self.simple_command());
+                group.push(self.lone_command());
             }
             if self.random.percent(50) {
-                let mut step = self.simple_command();
+                let mut step = self.lone_command();
                 // The reply may depend on the database of that connection: only its effect is wanted.
                 (step.on, step.compare) = (On::Other, Compare::SameKind);
                 group.push(step);
@@ -107,7 +108,8 @@ impl Generator {
         for _ in 0..self.random.below(7) {
             let step = self.simple_command();
             let follower = follower(&step.words, step.compare);
-            queued.extend([step].into_iter().chain(follower));
+            let leader = leader(&step.words);
+            queued.extend(leader.into_iter().chain([step]).chain(follower));
         }
         // Answered QUEUED as a rule, but a refused EXEC ends the transaction, and the rest runs at once.
         group.extend(queued.iter().cloned());
@@ -117,6 +119,16 @@ impl Generator {
         let exec = Step { queued, compare: Compare::Exec, ..Step::plain("EXEC") };
         group.push(exec);
         group
+    }
+
+    /// A command whose reply alone can be compared, and that needs nothing before it.
+    fn lone_command(&mut self) -> Step {
+        loop {
+            let step = self.simple_command();
+            if leader(&step.words).is_none() {
+                return step;
+            }
+        }
     }
 
     /// A command whose reply alone can be compared.
@@ -196,6 +208,18 @@ impl Generator {
         }
         Step::new(On::Listener, words, Compare::Messages)
     }
+}
+
+/// What must be done right before a command so that its effect can be compared: 7.0 makes the consumer of a group when it
+/// is given something, later servers whenever it asks.
+fn leader(words: &Words) -> Option<Step> {
+    let (key, group, consumer) = match words.first()?.to_ascii_uppercase().as_slice() {
+        b"XREADGROUP" => (words.get(words.len() - 2)?, words.get(2)?, words.get(3)?),
+        b"XCLAIM" | b"XAUTOCLAIM" => (words.get(1)?, words.get(2)?, words.get(3)?),
+        _ => return None,
+    };
+    let make = [&b"XGROUP"[..], b"CREATECONSUMER", key, group, consumer];
+    Some(Step::new(On::Main, make.iter().map(|word| word.to_vec()).collect(), Compare::Exact))
 }
 
 /// What must be asked right after a command so that its reply or its effect can be compared.

@@ -17,7 +17,7 @@
 //! | `BATON_DIFF_SEED`     | 1              | another stream                                          |
 //! | `BATON_DIFF_LEFT`     | this `baton`   | another program to be compared, for example a Valkey    |
 //!
-//! Only what both servers do alike is drawn: streams, scripts and commands newer than 7.0 are absent.
+//! Only what both servers do alike is drawn: scripts and commands newer than 7.0 are absent.
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -32,6 +32,7 @@ const SETTINGS: &[(&str, &str)] = &[
     ("set-max-listpack-entries", "8"),
     ("set-max-listpack-value", "20"),
     ("hll-sparse-max-bytes", "300"),
+    ("stream-node-max-entries", "4"),
     // Otherwise damaged payloads crash the reference.
     ("sanitize-dump-payload", "yes"),
 ];
@@ -211,6 +212,13 @@ impl Pair {
             _ => ("GET", Compare::Exact),
         };
         self.observe(group, &on_key(reader), compare)?;
+        if kind.text() == "stream" {
+            let full: Words = [&b"XINFO"[..], b"STREAM", key, b"FULL", b"COUNT", b"0"]
+                .iter()
+                .map(|word| word.to_vec())
+                .collect();
+            self.observe(group, &full, Compare::StreamInfo)?;
+        }
         self.observe(group, &on_key("PTTL"), STATE_PTTL)?;
         self.observe(group, &on_key("OBJECT ENCODING"), Compare::Exact)?;
         Ok(())
