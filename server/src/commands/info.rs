@@ -87,6 +87,7 @@ struct Facts<'a> {
     times_left: Vec<TimesLeft>,
     watched_keys: usize,
     blocking_keys: usize,
+    blocking_keys_on_nokey: usize,
     stored_slots: usize,
     damaged_slots: usize,
     garbage: usize,
@@ -138,6 +139,7 @@ fn collect<'a>(session: &'a Session, held: Option<&mut Held<'_>>, settings: &'a 
         times_left: vec![TimesLeft::default(); settings.databases as usize],
         watched_keys: 0,
         blocking_keys: 0,
+        blocking_keys_on_nokey: 0,
         garbage: 0,
         stored_slots: 0,
         damaged_slots: 0,
@@ -163,6 +165,9 @@ fn collect<'a>(session: &'a Session, held: Option<&mut Held<'_>>, settings: &'a 
             for waiting in shard.owned_slots().filter_map(|slot| shard.slot(slot)?.waiting.as_deref()) {
                 facts.watched_keys += waiting.watched.len();
                 facts.blocking_keys += waiting.blocked.len();
+                let lines = waiting.blocked.values();
+                facts.blocking_keys_on_nokey +=
+                    lines.filter(|line| line.iter().any(|waiter| waiter.needs_keys)).count();
             }
         }
     });
@@ -305,7 +310,7 @@ fn clients(facts: &Facts<'_>, out: &mut String) {
         "clients_in_timeout_table": 0,
         "total_watched_keys": facts.watched_keys,
         "total_blocking_keys": facts.blocking_keys,
-        "total_blocking_keys_on_nokey": 0,
+        "total_blocking_keys_on_nokey": facts.blocking_keys_on_nokey,
     );
 }
 
