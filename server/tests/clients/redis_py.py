@@ -223,6 +223,80 @@ def users(r):
     assert r.acl_deluser("app") == 1
 
 
+def read(streams):
+    """Entries by stream, as both protocols have them."""
+    pairs = streams.items() if isinstance(streams, dict) else streams
+    flat = lambda entries: entries[0] if PROTOCOL == 3 and entries and isinstance(entries[0], list) else entries
+    return {name: [(id, fields) for id, fields in flat(entries)] for name, entries in pairs}
+
+
+def streams(r):
+    ids = [r.xadd("log", {"n": n, "text": f"entry {n}"}) for n in range(300)]
+    assert ids == sorted(ids, key=lambda id: tuple(map(int, id.split("-")))) and r.xlen("log") == 300
+    assert r.type("log") == "stream" and r.object("encoding", "log") == "stream"
+    assert r.xrange("log", count=2) == [(ids[n], {"n": str(n), "text": f"entry {n}"}) for n in (0, 1)]
+    assert [id for id, _ in r.xrange("log", min="(" + ids[297])] == ids[298:]
+    assert [id for id, _ in r.xrevrange("log", count=3)] == ids[:-4:-1]
+    assert r.xdel("log", ids[0], ids[1], "1-1") == 2 and r.xtrim("log", maxlen=100, approximate=False) == 198
+    assert r.xtrim("log", minid=ids[250], approximate=False) == 50 and r.xlen("log") == 50
+    assert r.xadd("log", {"n": 300}, maxlen=10, approximate=False) and r.xlen("log") == 10
+    assert r.xadd("absent", {"n": 1}, nomkstream=True) is None
+    r.xadd("other", {"a": "b"}, id="5-1")
+    found = read(r.xread({"log": ids[298], "other": "0"}))
+    assert len(found["log"]) == 2 and found["other"] == [("5-1", {"a": "b"})]
+    info = r.xinfo_stream("log")
+    assert info["length"] == 10 and info["entries-added"] == 301 and info["last-entry"][1] == {"n": "300"}
+    waiting = threading.Timer(0.05, lambda: connect().xadd("other", {"c": "d"}, id="6-1"))
+    waiting.start()
+    assert read(r.xread({"other": "$"}, block=5000)) == {"other": [("6-1", {"c": "d"})]}
+    waiting.join()
+    assert not r.xread({"other": "$"}, block=20)
+
+
+def stream_groups(r):
+    r.delete("jobs")
+    assert r.xgroup_create("jobs", "workers", id="0", mkstream=True)
+    try:
+        r.xgroup_create("jobs", "workers")
+        raise AssertionError("a group twice")
+    except redis.ResponseError as error:
+        assert "already exists" in str(error)
+    ids = [r.xadd("jobs", {"job": n}) for n in range(100)]
+    # Four workers share the jobs; one of them dies with what it was given.
+    done = []
+
+    def work(name):
+        mine = connect()
+        while found := read(mine.xreadgroup("workers", name, {"jobs": ">"}, count=7) or {}):
+            for id, fields in found["jobs"]:
+                if name != "lazy":
+                    done.append(int(fields["job"]))
+                    assert mine.xack("jobs", "workers", id) == 1
+            if name == "lazy":
+                return
+
+    workers = [threading.Thread(target=work, args=(name,)) for name in ("lazy", "a", "b", "c")]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    pending = r.xpending("jobs", "workers")
+    assert pending["pending"] == 7 == len(set(range(100)) - set(done)) and pending["consumers"][0]["name"] == "lazy"
+    assert len(r.xpending_range("jobs", "workers", "-", "+", 100)) == 7
+    history = read(r.xreadgroup("workers", "lazy", {"jobs": "0"}))["jobs"]
+    assert len(history) == 7 and r.xclaim("jobs", "workers", "a", 0, [history[0][0]])[0] == history[0]
+    r.xdel("jobs", history[1][0])
+    cursor, claimed, deleted = r.xautoclaim("jobs", "workers", "b", 0, "0-0", count=50)
+    assert cursor == "0-0" and len(claimed) == 6 and deleted == [history[1][0]]
+    assert r.xack("jobs", "workers", *ids) == 6
+    group = r.xinfo_groups("jobs")[0]
+    assert (group["consumers"], group["pending"], group["lag"]) == (4, 0, 0) or PROTOCOL == 3
+    assert {c["name"] for c in r.xinfo_consumers("jobs", "workers")} == {"lazy", "a", "b", "c"}
+    assert r.xinfo_stream("jobs", full=True)["groups"]
+    assert r.xgroup_delconsumer("jobs", "workers", "lazy") == 0 and r.xgroup_setid("jobs", "workers", "0")
+    assert r.xgroup_destroy("jobs", "workers") == 1
+
+
 def server(r):
     info = r.info()
     assert info["redis_version"] and info["tcp_port"] == PORT and r.ping() and r.echo("x") == "x"
@@ -239,7 +313,7 @@ def main():
     if PROTOCOL == 3:
         assert r.execute_command("HELLO")["proto"] == 3
     for part in (strings, errors, pipelines, transactions, lists, sets, hashes, sorted_sets, scans, blocking,
-                 publish_subscribe, users, server, client_side_cache):
+                 streams, stream_groups, publish_subscribe, users, server, client_side_cache):
         try:
             part(r)
         except BaseException:
