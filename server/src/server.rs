@@ -34,6 +34,8 @@ pub struct EndRequest {
     pub save: Option<bool>,
     /// End even when it cannot be written.
     pub force: bool,
+    /// Do not wait for replicas.
+    pub now: bool,
     /// Who asked, and whether it speaks RESP3: is told when the node goes on.
     pub client: Option<(Arc<Client>, bool)>,
 }

@@ -14,7 +14,7 @@ use crate::persistence::{Rewrites, Snapshots, Told};
 use crate::replica::{self, Replica};
 use crate::replication::Serving;
 use crate::server::{EndRequest, Phase, Server};
-use crate::{commands, listen, memory, memtest, persistence, syscheck, tls};
+use crate::{commands, listen, memory, memtest, persistence, replication, syscheck, tls};
 use baton::persist::load::Progress;
 use baton::registry::Registry;
 use baton::replication::random_id;
@@ -379,7 +379,7 @@ fn wait_for_the_end(
         // A log that is rotated away must not end the process.
         let mut hangup = on(SignalKind::hangup())?;
         loop {
-            let by_signal = EndRequest { save: None, force: false, client: None };
+            let by_signal = EndRequest { save: None, force: false, now: false, client: None };
             let request = tokio::select! {
                 _ = terminate.recv() => {
                     log!(Level::Warning, "Received SIGTERM scheduling shutdown...");
@@ -406,24 +406,35 @@ fn wait_for_the_end(
     })
 }
 
-/// Writes the snapshot that a request asks for; false when the node has to go on because it could not be written.
+/// Waits for replicas and writes the snapshot that a request asks for; false when the node has to go on because it could not be
+/// written, or because somebody called the end off.
 async fn may_end(server: &Arc<Server>, request: EndRequest) -> bool {
-    if !request.save.unwrap_or_else(|| !server.settings().save.0.is_empty()) {
-        return true;
-    }
+    server.replicas.end_called_off.store(false, Ordering::Release);
     server.is_ending.store(true, Ordering::Relaxed);
-    let saved = persistence::save_at_end(server).await;
+    let may_end =
+        (request.now || replication::wait_for_replicas(server).await) && is_saved(server, &request).await;
     server.is_ending.store(false, Ordering::Relaxed);
-    let Err(error) = saved else { return true };
-    if request.force {
-        log!(Level::Warning, "Ending without a snapshot, as asked for: {error}");
+    if may_end {
         return true;
     }
-    log!(Level::Warning, "Error trying to save the DB, can't exit: {error}");
     if let Some((client, resp3)) = request.client {
         let mut out = Out::new(resp3);
         out.error(&CommandError::text("ERR Errors trying to SHUTDOWN. Check logs."));
         client.mailbox.put(Post::Answer(out.into_bytes()));
     }
+    false
+}
+
+/// Whether the snapshot that a request asks for is there, if it asks for one.
+async fn is_saved(server: &Arc<Server>, request: &EndRequest) -> bool {
+    if !request.save.unwrap_or_else(|| !server.settings().save.0.is_empty()) {
+        return true;
+    }
+    let Err(error) = persistence::save_at_end(server).await else { return true };
+    if request.force {
+        log!(Level::Warning, "Ending without a snapshot, as asked for: {error}");
+        return true;
+    }
+    log!(Level::Warning, "Error trying to save the DB, can't exit: {error}");
     false
 }

@@ -7,6 +7,7 @@
 //! | `backlog`  | the last bytes of the stream, for all who read it                            |
 //! | `catch_up` | the stream from the log on disk, for who wants what the backlog lost          |
 //! | `primary`  | one replica as its primary sees it: a state machine                          |
+//! | `failover` | a primary hands its part over: a state machine                                |
 //! | `served`   | the replicas that are connected                                              |
 //! | `transfer` | a snapshot on its way to replicas                                            |
 //! | `handshake` | what a replica and its primary say first                                     |
@@ -31,6 +32,7 @@ pub mod apply;
 pub mod backlog;
 pub mod catch_up;
 pub mod connect;
+pub mod failover;
 pub mod filter;
 pub mod handshake;
 pub mod identity;

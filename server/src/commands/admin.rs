@@ -72,15 +72,16 @@ fn shutdown(session: &mut Session, args: &[&[u8]], _: Option<&mut Held<'_>>) -> 
         if !server.is_ending.load(Ordering::Relaxed) {
             return Err(CommandError::text("ERR No shutdown in progress."));
         }
+        server.replicas.end_called_off.store(true, Ordering::Release);
         server.node.snapshots.abort("SHUTDOWN ABORT");
         return Ok(Flow::Reply(Reply::Ok));
     }
     let (id, address) = (session.client.id, session.client.address());
     log!(Level::Warning, "User requested shutdown by id={id} addr={address}");
     let saves = save || !nosave && !server.settings().save.0.is_empty();
-    if saves {
+    if saves || !now && server.node.replication().served.count() > 0 {
         let client = Some((session.client.clone(), session.who.resp3));
-        let request = EndRequest { save: Some(true), force, client };
+        let request = EndRequest { save: Some(saves), force, now, client };
         if server.end_requests.send(request).is_ok() {
             // Answered when the node goes on after all.
             return Ok(Flow::Wait { until_ms: None, reply: Reply::Ok });

@@ -4,14 +4,17 @@
 //! | file        | holds                                                                        |
 //! |-------------|------------------------------------------------------------------------------|
 //! | `full_sync` | snapshots for replicas: when they begin, who takes part, what becomes of them |
+//! | `end`       | replicas are given time before the node ends                                 |
 //! | `chores`    | what is due once a second: pings, figures, the end of the backlog             |
 //!
 //! The connection of a replica is served by `crate::connection::replica`.
 
 mod chores;
+mod end;
 mod full_sync;
 
 pub use chores::{chores, count_good, request_acks, settings_changed};
+pub use end::wait_for_replicas;
 pub use full_sync::{file_is_over, start_if_due};
 
 use crate::config::Settings;
@@ -40,6 +43,8 @@ pub struct Serving {
     pub too_few: AtomicBool,
     /// Only one of those who look whether a snapshot is due begins it.
     starting: Mutex<()>,
+    /// SHUTDOWN ABORT, while the end waits for replicas.
+    pub end_called_off: AtomicBool,
     /// Bytes that have been sent to replicas.
     pub bytes_out: AtomicU64,
 }

@@ -109,3 +109,31 @@ fn the_backlog_ends_when_nobody_needs_it() {
     replica.restart();
     assert_equal(&mut primary, &mut replica);
 }
+
+/// The end waits for a replica that lags, and for no longer than it may.
+#[test]
+fn the_end_waits_for_replicas() {
+    let mut primary = primary(&[("shutdown-timeout", "20")]);
+    let mut replica = replica(&primary, &[]);
+    assert_equal(&mut primary, &mut replica);
+    signal(&replica, Signal::STOP);
+    let mut client = primary.client();
+    expect_ok(&mut client, &["SET", "k", "1"]);
+    let mut other = primary.client();
+    other.send(&["SHUTDOWN"]).expect("sent");
+    until("it waits", || primary.log().contains("Waiting for replicas before shutting down."));
+    assert_eq!(client.run("GET k").text(), "1", "reads go on");
+    expect_ok(&mut client, &["SHUTDOWN", "ABORT"]);
+    assert!(other.receive().expect("an answer").is_error());
+    expect_ok(&mut client, &["SET", "k", "2"]);
+    other.send(&["SHUTDOWN"]).expect("sent");
+    until("it waits again", || primary.log().matches("Waiting for replicas").count() == 2);
+    signal(&replica, Signal::CONT);
+    until("it ends", || primary.exited().is_some());
+    assert!(
+        primary.log().contains("1 of 1 replicas are in sync when shutting down."),
+        "{}",
+        primary.log_tail()
+    );
+    assert_eq!(replica.client().run("GET k").text(), "2");
+}
