@@ -12,6 +12,7 @@ use crate::persistence;
 use crate::server::Server;
 use baton::replication::apply::Audience;
 use baton::replication::connect::{Connector, Tcp};
+use baton::replication::failover::Failover;
 use baton::replication::handshake::Facts;
 use baton::replication::link::{
     FullSync, Intake, Link, LinkFigures, LinkSettings, LinkStart, LinkState, Owner, Snapshot, Weight,
@@ -258,7 +259,14 @@ impl Owner for Follower {
             Some(server) => server.config.current(),
             None => Arc::default(),
         };
-        link_settings(&settings)
+        let mut settings = link_settings(&settings);
+        settings.facts.failover =
+            self.with(|server| matches!(*server.replicas.failover.lock(), Failover::HandingOver { .. }));
+        settings
+    }
+
+    fn turned_away(&self) {
+        self.with(|server| server.replicas.failover_refused.store(true, Ordering::Release));
     }
 
     fn note(&self, weight: Weight, text: &str) {

@@ -162,6 +162,8 @@ pub trait Owner: Audience {
     fn full_sync(&self, step: FullSync);
     /// The history has another name from now on: further replicas have to hear it.
     fn renamed(&self);
+    /// The other node does not want to be the primary of this one. It will be asked again.
+    fn turned_away(&self) {}
     /// Data have arrived and were applied.
     fn applied(&self) {}
 }
@@ -448,7 +450,11 @@ impl Worker {
         self.owner.note(Weight::Notice, "MASTER <-> REPLICA sync started");
         self.enter(LinkState::Handshake);
         match self.shake_hands(&mut wire, &settings)? {
-            Outcome::Later(why) | Outcome::Refused(why) => return Err(Down::Lost(why)),
+            Outcome::Later(why) => return Err(Down::Lost(why)),
+            Outcome::Refused(why) => {
+                self.owner.turned_away();
+                return Err(Down::Lost(why));
+            }
             Outcome::Partial(id) => self.go_on(id, settings.backlog)?,
             Outcome::Full(history) => self.take_all(&mut wire, &settings, history)?,
         }

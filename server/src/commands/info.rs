@@ -618,7 +618,7 @@ fn replication(facts: &Facts<'_>, out: &mut String) {
     let previous = history.previous.map_or_else(|| "0".repeat(40), |previous| previous.id.to_string());
     fields!(out,
         "replicas_waiting_psync": 0,
-        "master_failover_state": "no-failover",
+        "master_failover_state": server.replicas.failover.lock().state(),
         "master_replid": history.id,
         "master_replid2": previous,
         "master_repl_offset": node.journal().pushed(),

@@ -25,6 +25,7 @@ mod config;
 mod connection;
 mod cores;
 mod debug;
+mod failover;
 pub mod info;
 mod latency;
 mod memory;
@@ -118,6 +119,7 @@ const FAMILIES: &[Family] = &[
     Family { commands: connection::COMMANDS, handlers: connection::HANDLERS },
     Family { commands: cores::COMMANDS, handlers: cores::HANDLERS },
     Family { commands: &[], handlers: debug::HANDLERS },
+    Family { commands: failover::COMMANDS, handlers: failover::HANDLERS },
     Family { commands: info::COMMANDS, handlers: info::HANDLERS },
     Family { commands: latency::COMMANDS, handlers: latency::HANDLERS },
     Family { commands: &[], handlers: memory::HANDLERS },

@@ -6,6 +6,7 @@ use crate::logging::Level;
 use crate::replica::{self, Followed};
 use crate::session::Session;
 use baton::held::Held;
+use baton::replication::failover::Failover;
 use baton_engine::command::{Arity, Category, Command, Flag, Flag::*, Group};
 use baton_engine::error::CommandError;
 use baton_engine::number::parse_i64;
@@ -53,6 +54,9 @@ fn replicaof(
     let server = session.server.clone();
     if server.settings().cluster_enabled {
         return Err(CLUSTER);
+    }
+    if *server.replicas.failover.lock() != Failover::None {
+        return Err(CommandError::text("ERR REPLICAOF not allowed while failing over."));
     }
     if held.is_some() {
         return Err(IN_TRANSACTION);

@@ -4,11 +4,13 @@ use super::{Flow, Handler, OK, WRITTEN};
 use crate::client::Origin;
 use crate::log;
 use crate::logging::Level;
+use crate::replica;
 use crate::replication::{self, limits, memory_limit, start_if_due};
 use crate::session::Session;
 use baton::held::Held;
 use baton::replication::catch_up::LogReader;
-use baton::replication::identity::{Decision, Request, Why};
+use baton::replication::failover::Failover;
+use baton::replication::identity::{Decision, ReplId, Request, Why};
 use baton::replication::link::LinkState;
 use baton::replication::primary::{Action, Event, Facts, Filter, Phase, Replica};
 use baton::replication::role::Role;
@@ -187,6 +189,9 @@ fn psync(session: &mut Session, args: &[&[u8]], _: Option<&mut Held<'_>>) -> Res
     if session.served().is_some() {
         return WRITTEN;
     }
+    if args.get(3).is_some_and(|word| word.eq_ignore_ascii_case(b"failover")) {
+        take_over(session, args[1])?;
+    }
     may_sync(session)?;
     let offset = parse_i64(args[2]).ok_or(CommandError::NotInteger)?;
     log!(Level::Notice, "Replica {} asks for synchronization", name(session));
@@ -213,6 +218,24 @@ fn psync(session: &mut Session, args: &[&[u8]], _: Option<&mut Held<'_>>) -> Res
     }
 }
 
+/// `PSYNC .. FAILOVER`: the primary of this replica wants it to take over, and has sent it everything.
+fn take_over(session: &Session, id: &[u8]) -> Result<(), CommandError> {
+    const PRIMARY: CommandError = CommandError::text("ERR PSYNC FAILOVER can't be sent to a master.");
+    const OTHER: CommandError = CommandError::text("ERR PSYNC FAILOVER replid must match my replid.");
+    let server = &session.server;
+    let replication = server.node.replication();
+    log!(Level::Notice, "Failover request received for replid {}.", id.escape_ascii());
+    if !replication.is_replica() {
+        return Err(PRIMARY);
+    }
+    if ReplId::parse(id) != Some(replication.history().id) {
+        return Err(OTHER);
+    }
+    replica::promote(server);
+    log!(Level::Notice, "MASTER MODE enabled (failover request from {})", name(session));
+    Ok(())
+}
+
 fn sync(session: &mut Session, _: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<Flow, CommandError> {
     if session.served().is_some() {
         return WRITTEN;
@@ -227,6 +250,11 @@ fn sync(session: &mut Session, _: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<
 fn may_sync(session: &Session) -> Result<(), CommandError> {
     const PENDING: CommandError = CommandError::text("ERR SYNC and PSYNC are invalid with pending output");
     const FILTERED: CommandError = CommandError::text("ERR Filtered replica requires EOF capability");
+    const FAILING_OVER: CommandError = CommandError::text("NOMASTERLINK Can't SYNC while failing over");
+    let server = &session.server;
+    if *server.replicas.failover.lock() != Failover::None {
+        return Err(FAILING_OVER);
+    }
     if !session.out.is_empty() {
         return Err(PENDING);
     }

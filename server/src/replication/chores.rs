@@ -1,9 +1,10 @@
 //! What is due once a second while there are replicas, or have been.
 
-use super::{full_sync, memory_limit};
+use super::{failover, full_sync, memory_limit};
 use crate::log;
 use crate::logging::Level;
 use crate::server::Server;
+use baton::replication::failover::Failover;
 use baton::replication::random_id;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,6 +18,7 @@ const GET_ACK: &[u8] = b"*3\r\n$8\r\nREPLCONF\r\n$6\r\nGETACK\r\n$1\r\n*\r\n";
 /// Called often, on one core.
 pub fn chores(server: &Arc<Server>) {
     let now_ms = server.node.now_ms();
+    failover::look(server, now_ms);
     full_sync::start_if_due(server);
     if now_ms - server.replicas.last_chores_ms.load(Ordering::Relaxed) < PERIOD_MS {
         return;
@@ -51,6 +53,10 @@ pub fn request_acks(server: &Server, offset: u64) {
 }
 
 fn ping(server: &Server, now_ms: i64) {
+    if *server.replicas.failover.lock() != Failover::None {
+        // The offset stands still until the replica has reached it.
+        return;
+    }
     let period_ms = i64::from(server.settings().repl_ping_replica_period) * 1_000;
     let last = &server.replicas.last_ping_ms;
     // What comes every second comes when its second has begun, however late the last one was.

@@ -4,6 +4,7 @@
 //! | file        | holds                                                                        |
 //! |-------------|------------------------------------------------------------------------------|
 //! | `full_sync` | snapshots for replicas: when they begin, who takes part, what becomes of them |
+//! | `failover`  | FAILOVER, carried out                                                        |
 //! | `end`       | replicas are given time before the node ends                                 |
 //! | `chores`    | what is due once a second: pings, figures, the end of the backlog             |
 //!
@@ -11,6 +12,7 @@
 
 mod chores;
 mod end;
+pub mod failover;
 mod full_sync;
 
 pub use chores::{chores, count_good, request_acks, settings_changed};
@@ -20,6 +22,7 @@ pub use full_sync::{file_is_over, start_if_due};
 use crate::config::Settings;
 use crate::server::Server;
 use baton::replication::backlog::Backlog;
+use baton::replication::failover::Failover;
 use baton::replication::primary::Limits;
 use baton::replication::random_id;
 use parking_lot::Mutex;
@@ -43,6 +46,10 @@ pub struct Serving {
     pub too_few: AtomicBool,
     /// Only one of those who look whether a snapshot is due begins it.
     starting: Mutex<()>,
+    /// A replica is about to take over.
+    pub failover: Mutex<Failover>,
+    /// It does not want to.
+    pub failover_refused: AtomicBool,
     /// SHUTDOWN ABORT, while the end waits for replicas.
     pub end_called_off: AtomicBool,
     /// Bytes that have been sent to replicas.
