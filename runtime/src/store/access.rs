@@ -210,7 +210,7 @@ impl Inner {
         work: impl FnOnce(&mut Keyspace<'_>) -> Result<R, Error>,
     ) -> Result<R, Error> {
         let pushes = pushes_here();
-        if self.read_only {
+        if self.is_read_only() {
             return Err(Error::ReadOnly);
         }
         let mut one = self.take(key)?;
@@ -268,6 +268,12 @@ impl Inner {
         }
     }
 
+    /// Whether changes are refused: it was opened so, or its data follow those of a server.
+    #[inline]
+    pub(super) fn is_read_only(&self) -> bool {
+        self.read_only || self.node.replication().is_replica()
+    }
+
     /// The command of these arguments, the subcommand if it is one.
     pub(super) fn command(&self, args: &[&[u8]]) -> Result<&Registered, Error> {
         let registry = &self.node.registry;
@@ -284,7 +290,7 @@ impl Inner {
 
     /// What every command has to pass before it runs.
     pub(super) fn admit(&self, command: &Registered, args: &[&[u8]]) -> Result<(), Error> {
-        if self.read_only && command.has(Flag::Write) {
+        if command.has(Flag::Write) && self.is_read_only() {
             return Err(Error::ReadOnly);
         }
         Ok(check_lengths(&self.node.settings(), args)?)

@@ -220,7 +220,7 @@ impl Batch<'_> {
     fn admitted(&self, args: &[&[u8]]) -> Result<&Registered, Error> {
         let inner = &*self.store.inner;
         let command = inner.command(args)?;
-        if inner.read_only && command.has(Flag::Write) {
+        if command.has(Flag::Write) && inner.is_read_only() {
             return Err(Error::ReadOnly);
         }
         check_lengths(&inner.node.settings(), args)?;

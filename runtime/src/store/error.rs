@@ -35,7 +35,9 @@ pub enum Error {
         found: &'static str,
     },
     /// The store was opened for reading.
-    #[error("the store is open for reading only: open it without `read_only` to change it")]
+    #[error(
+        "the store is open for reading only: open it without `read_only` to change it, or promote it if it is a replica"
+    )]
     ReadOnly,
     /// A key of a transaction that was not declared.
     #[error("the transaction did not declare the key '{0}': name it among the keys of `transaction`")]
@@ -81,6 +83,12 @@ pub enum Error {
     /// The store is in memory only.
     #[error("the store is in memory only: open it with a directory to save it")]
     NoDirectory,
+    /// The address of a primary that cannot be understood.
+    #[error("an address is redis://[user:password@]host[:port][/db]: {0}")]
+    Address(String),
+    /// A replica is not where it was waited for.
+    #[error("the replica was not there within {0:?}: look at its state, or give it more time")]
+    Behind(std::time::Duration),
     /// A value could not be turned into JSON, or is not the JSON that was expected.
     #[cfg(feature = "serde")]
     #[error("the value and its JSON do not fit: {0}")]

@@ -10,6 +10,7 @@
 //! | `blocking`    | waiting for an element                                                         |
 //! | `subscribe`   | messages, and what happens to keys                                             |
 //! | `disk`        | stores with a directory                                                        |
+//! | `replica`     | a live copy of the data of a running server                                    |
 //! | `strings` ... | the typed methods, a file per family, for stores and for transactions          |
 //! | `reply`       | replies as types                                                               |
 //! | `error`       | why a call failed, and what to do                                              |
@@ -30,6 +31,7 @@ mod hashes;
 mod json;
 mod keys;
 mod lists;
+mod replica;
 mod reply;
 mod scan;
 mod sets;
@@ -50,6 +52,7 @@ pub use builder::{Builder, MemoryLimit};
 pub use error::Error;
 pub use keys::Ttl;
 pub use lists::End;
+pub use replica::{Replica, ReplicaBuilder, ReplicaEvent, ReplicaState};
 pub use reply::{FromReply, Item, Reader, Reply};
 pub use scan::Scan;
 pub use streams::{PendingEntry, ReadEntries, StreamEntry, StreamRange};
@@ -162,7 +165,7 @@ impl std::fmt::Debug for Store {
         f.debug_struct("Store")
             .field("shards", &self.inner.node.cores())
             .field("database", &self.who.db)
-            .field("read_only", &self.inner.read_only)
+            .field("read_only", &self.inner.is_read_only())
             .finish_non_exhaustive()
     }
 }
