@@ -337,7 +337,7 @@ async fn serve_tls(
     let session = Session::new(server.clone(), client);
     let handshake = async {
         let acceptor = server.tls.acceptor().ok_or(std::io::ErrorKind::NotConnected)?;
-        tokio::time::timeout(HANDSHAKE_MAX, acceptor.accept(stream)).await?
+        tokio::time::timeout(HANDSHAKE_MAX, shake_hands(acceptor, stream)).await?
     };
     // Boxed: else the future of every idle connection would have room for it.
     let mut stream = match Box::pin(handshake).await {
@@ -361,6 +361,20 @@ async fn serve_tls(
     connection.serve().await;
     drop(tokio::time::timeout(LAST_WORD, connection.shut_down()).await);
     leave(connection.into_session());
+}
+
+/// Who does not speak TLS at all is not answered in TLS either, for the answer would be taken for something else.
+async fn shake_hands(
+    acceptor: tokio_rustls::TlsAcceptor,
+    stream: tokio::net::TcpStream,
+) -> std::io::Result<tokio_rustls::server::TlsStream<tokio::net::TcpStream>> {
+    const HANDSHAKE: u8 = 22;
+    let mut first = [0];
+    stream.peek(&mut first).await?;
+    if first != [HANDSHAKE] {
+        return Err(std::io::Error::other("it does not speak TLS"));
+    }
+    acceptor.accept(stream).await
 }
 
 /// How long the end of TLS may take to be said.

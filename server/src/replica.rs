@@ -10,8 +10,9 @@ use crate::log;
 use crate::logging::{self, Level};
 use crate::persistence;
 use crate::server::Server;
+use crate::tls::dial::Primaries;
 use baton::replication::apply::Audience;
-use baton::replication::connect::{Connector, Tcp};
+use baton::replication::connect::Connector;
 use baton::replication::failover::Failover;
 use baton::replication::handshake::Facts;
 use baton::replication::link::{
@@ -150,8 +151,8 @@ fn start(
 }
 
 /// How primaries are reached.
-fn connector(_: &Server) -> Arc<dyn Connector> {
-    Arc::new(Tcp)
+fn connector(server: &Arc<Server>) -> Arc<dyn Connector> {
+    Arc::new(Primaries(Arc::downgrade(server)))
 }
 
 /// Is a primary from now on, whose history goes on from that of the one before. False if it was one already. No baton may be

@@ -1,82 +1,74 @@
 //! Connections to other servers: replication, the cluster bus, MIGRATE. Plain or by TLS, blocking or on an event loop.
 
 use super::Tls;
+use crate::server::Server;
+use baton::replication::connect::{Closer, Connection, Connector, Tcp, tcp};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, StreamOwned};
 use std::io::{self, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
-use std::sync::Arc;
+use std::net::TcpStream;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-/// A connection for a thread that may wait.
-#[allow(dead_code, reason = "for those who follow another server from a thread of their own")]
-pub enum Link {
-    /// As it is.
-    Plain(TcpStream),
-    /// By TLS.
-    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+/// Reaches primaries, by TLS while `tls-replication` says so.
+pub struct Primaries(pub Weak<Server>);
+
+impl Connector for Primaries {
+    fn connect(&self, host: &str, port: u16, timeout: Duration) -> io::Result<Box<dyn Connection>> {
+        let server = self.0.upgrade().ok_or(io::ErrorKind::NotConnected)?;
+        if server.settings().tls_replication {
+            Ok(Box::new(Secured::dial(&server.tls, host, port, timeout)?))
+        } else {
+            Tcp.connect(host, port, timeout)
+        }
+    }
 }
 
-#[allow(dead_code, reason = "as above")]
-impl Link {
-    /// Dials. Everything, the handshake of TLS as well, has to be done within the timeout; it then goes for each read and
-    /// write.
-    pub fn dial(tls: Option<&Tls>, host: &str, port: u16, timeout: Duration) -> io::Result<Self> {
+/// A connection by TLS, for a thread that may wait.
+struct Secured(StreamOwned<ClientConnection, TcpStream>);
+
+impl Secured {
+    /// Everything, the handshake as well, has to be done within the timeout.
+    fn dial(tls: &Tls, host: &str, port: u16, timeout: Duration) -> io::Result<Self> {
         let deadline = Instant::now() + timeout;
-        let mut stream = connect(host, port, deadline)?;
-        stream.set_nodelay(true)?;
-        let Some(tls) = tls else {
-            stream.set_read_timeout(Some(timeout))?;
-            stream.set_write_timeout(Some(timeout))?;
-            return Ok(Self::Plain(stream));
-        };
+        let mut stream = tcp(host, port, timeout)?;
         let mut session = ClientConnection::new(config(tls)?, name(host)?).map_err(io::Error::other)?;
         while session.is_handshaking() {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Err(io::ErrorKind::TimedOut.into());
             }
-            stream.set_read_timeout(Some(left))?;
-            stream.set_write_timeout(Some(left))?;
+            stream.set_timeout(left)?;
             session.complete_io(&mut stream)?;
         }
-        stream.set_read_timeout(Some(timeout))?;
-        stream.set_write_timeout(Some(timeout))?;
-        Ok(Self::Tls(Box::new(StreamOwned::new(session, stream))))
-    }
-
-    /// The socket, to set timeouts and to shut it down from elsewhere (`try_clone`).
-    pub fn socket(&self) -> &TcpStream {
-        match self {
-            Self::Plain(stream) => stream,
-            Self::Tls(stream) => &stream.sock,
-        }
+        Ok(Self(StreamOwned::new(session, stream)))
     }
 }
 
-impl Read for Link {
+impl Connection for Secured {
+    fn set_timeout(&self, timeout: Duration) -> io::Result<()> {
+        self.0.sock.set_timeout(timeout)
+    }
+
+    fn closer(&self) -> io::Result<Closer> {
+        self.0.sock.closer()
+    }
+}
+
+impl Read for Secured {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Plain(stream) => stream.read(buffer),
-            Self::Tls(stream) => stream.read(buffer),
-        }
+        self.0.read(buffer)
     }
 }
 
-impl Write for Link {
+impl Write for Secured {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Plain(stream) => stream.write(bytes),
-            Self::Tls(stream) => stream.write(bytes),
-        }
+        self.0.write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        match self {
-            Self::Plain(stream) => stream.flush(),
-            Self::Tls(stream) => stream.flush(),
-        }
+        self.0.flush()
     }
 }
 
@@ -100,20 +92,4 @@ fn config(tls: &Tls) -> io::Result<Arc<rustls::ClientConfig>> {
 
 fn name(host: &str) -> io::Result<ServerName<'static>> {
     ServerName::try_from(host.to_owned()).map_err(io::Error::other)
-}
-
-#[allow(dead_code, reason = "as above")]
-fn connect(host: &str, port: u16, deadline: Instant) -> io::Result<TcpStream> {
-    let mut failed = io::Error::from(io::ErrorKind::AddrNotAvailable);
-    for address in (host, port).to_socket_addrs()? {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        match TcpStream::connect_timeout(&address, left) {
-            Ok(stream) => return Ok(stream),
-            Err(error) => failed = error,
-        }
-    }
-    Err(failed)
 }

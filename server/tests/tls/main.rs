@@ -368,6 +368,37 @@ print("all well")
     assert!(out.contains("all well"), "{out}{err}");
 }
 
+/// A replica on either side: each of the two stands in for the other.
+#[test]
+fn replicas_follow_a_real_redis_and_are_followed_by_it_over_tls() {
+    let authority = Authority::new();
+    authority.sign("node", |_| {});
+    let files = authority.settings("node");
+    let start = |redis: bool| {
+        let port = free_port().to_string();
+        let mut settings = vec![("tls-port", &*port), ("tls-replication", "yes")];
+        settings.extend(files.iter().map(|(name, value)| (*name, value.as_str())));
+        let server = if redis { Server::redis(&settings) } else { Server::baton(&settings) };
+        (server, port)
+    };
+    for redis_leads in [true, false] {
+        let ((mut primary, port), (mut replica, _)) = (start(redis_leads), start(!redis_leads));
+        let mut writer = primary.client();
+        for n in 0..1_000 {
+            writer.run(&format!("SET key:{n} {n}"));
+        }
+        let mut reader = replica.client();
+        assert_eq!(reader.run(&format!("REPLICAOF 127.0.0.1 {port}")), Reply::simple("OK"));
+        wait_until(|| reader.run("INFO replication").text().contains("master_link_status:up"));
+        assert_eq!(writer.run("SET last 1"), Reply::simple("OK"));
+        wait_until(|| reader.run("GET last") == Reply::bulk("1"));
+        assert_eq!(reader.run("DBSIZE").integer(), Some(1_001));
+        // Nothing of it went over the other port.
+        let list = writer.run("CLIENT LIST TYPE replica").text();
+        assert!(list.contains(&format!("laddr=127.0.0.1:{port} ")), "{list}");
+    }
+}
+
 #[test]
 fn a_start_without_a_certificate_is_refused() {
     let port = free_port().to_string();
