@@ -72,8 +72,10 @@ pub enum Action {
     Nothing,
     /// Clients may not write any more.
     Pause,
-    /// Follow the replica, and ask it to take over.
+    /// Follow the replica, which has everything, and ask it to take over.
     HandOver(Target),
+    /// Follow it all the same, and ask it to take over.
+    Force(Target),
     /// Clients may write again: it was called off.
     Resume(&'static str),
     /// Be a primary again, and let clients write: it was called off.
@@ -107,7 +109,7 @@ impl Failover {
                 if now_ms >= until_ms =>
             {
                 match target.filter(|_| force) {
-                    Some(target) => (Self::HandingOver { target: target.clone() }, Action::HandOver(target)),
+                    Some(target) => (Self::HandingOver { target: target.clone() }, Action::Force(target)),
                     None => (Self::None, Action::Resume("Replica never caught up before timeout")),
                 }
             }
@@ -178,7 +180,7 @@ mod tests {
                     "{waits} {hands}/HandOver {waits} {waits} {none}/Resume {none}/Resume {waits} {waits}"
                 ),
                 format!(
-                    "{waits} {hands}/HandOver {waits} {waits} {hands}/HandOver {none}/Resume {waits} {waits}"
+                    "{waits} {hands}/HandOver {waits} {waits} {hands}/Force {none}/Resume {waits} {waits}"
                 ),
                 format!(
                     "{hands} {hands} {hands} {hands} {hands} {none}/TakeBack {none}/Over {none}/TakeBack"

@@ -260,6 +260,10 @@ fn server(facts: &Facts<'_>, out: &mut String) {
         "io_threads_active": u8::from(server.cores.len() > 1),
         "baton_version": env!("CARGO_PKG_VERSION"),
     );
+    let ends_at_ms = server.replicas.ends_at_ms.load(Ordering::Relaxed);
+    if ends_at_ms > 0 {
+        fields!(out, "shutdown_in_milliseconds": ends_at_ms - facts.now_ms);
+    }
     listeners(settings, out);
 }
 
@@ -291,7 +295,8 @@ fn clients(facts: &Facts<'_>, out: &mut String) {
     let (mut pubsub, mut watching, mut longest_in, mut longest_out) = (0, 0, 0, 0);
     let mut connected = 0;
     for client in server.clients.read().values() {
-        connected += 1;
+        // Replicas are counted on their own.
+        connected += usize::from(!client.is_replica.load(Ordering::Relaxed));
         pubsub += usize::from(client.subscriptions() > 0);
         watching += usize::from(client.watching.load(Ordering::Relaxed) > 0);
         longest_in = longest_in.max(client.query_bytes.load(Ordering::Relaxed));
@@ -315,6 +320,8 @@ fn clients(facts: &Facts<'_>, out: &mut String) {
 }
 
 fn memory_section(facts: &Facts<'_>, out: &mut String) {
+    let backlog = facts.server.node.replication().backlog();
+    let stream_bytes = backlog.map_or(0, |backlog| backlog.memory());
     let (server, settings) = (facts.server, facts.settings);
     let usage = &facts.usage;
     let (used, rss, total) = (usage.used, usage.resident, memory::system_total());
@@ -361,9 +368,9 @@ fn memory_section(facts: &Facts<'_>, out: &mut String) {
         "mem_fragmentation_ratio": format_args!("{:.2}", usage.fragmentation()),
         "mem_fragmentation_bytes": usage.fragmentation_bytes(),
         "mem_not_counted_for_evict": 0,
-        "mem_replication_backlog": 0,
-        "mem_total_replication_buffers": 0,
-        "mem_clients_slaves": 0,
+        "mem_replication_backlog": stream_bytes.min(facts.settings.repl_backlog_size as usize),
+        "mem_total_replication_buffers": stream_bytes,
+        "mem_clients_slaves": stream_bytes.saturating_sub(facts.settings.repl_backlog_size as usize),
         "mem_clients_normal": usage.clients,
         "mem_cluster_links": 0,
         "mem_aof_buffer": server.node.journal().figures().pending_bytes,

@@ -59,6 +59,9 @@ fn ping(server: &Server, now_ms: i64) {
     }
     let period_ms = i64::from(server.settings().repl_ping_replica_period) * 1_000;
     let last = &server.replicas.last_ping_ms;
+    if last.load(Ordering::Relaxed) == 0 {
+        return last.store(now_ms, Ordering::Relaxed);
+    }
     // What comes every second comes when its second has begun, however late the last one was.
     if now_ms - last.load(Ordering::Relaxed) + PERIOD_MS / 2 >= period_ms {
         last.store(now_ms, Ordering::Relaxed);

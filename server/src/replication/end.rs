@@ -28,11 +28,14 @@ pub async fn wait_for_replicas(server: &Arc<Server>) -> bool {
     let offset = server.node.hold_all().join_stream().0;
     request_acks(server, offset);
     let start = Instant::now();
+    let ends_at_ms = server.node.now_ms() + timeout.as_millis() as i64;
+    server.replicas.ends_at_ms.store(ends_at_ms, Ordering::Relaxed);
     let mut is_called_off = false;
     while !is_ready(offset) && start.elapsed() < timeout && !is_called_off {
         tokio::time::sleep(LOOK).await;
         is_called_off = server.replicas.end_called_off.swap(false, Ordering::AcqRel);
     }
+    server.replicas.ends_at_ms.store(0, Ordering::Relaxed);
     tell(server, offset);
     if is_called_off {
         server.unpause();

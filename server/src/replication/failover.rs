@@ -20,7 +20,19 @@ pub fn on(server: &Arc<Server>, event: Event) {
             log!(Level::Notice, "FAILOVER requested.");
             server.pause(i64::MAX, false);
         }
-        Action::HandOver(target) => hand_over(server, target),
+        Action::HandOver(target) => {
+            log!(Level::Notice, "Failover target {}:{} is synced, failing over.", target.host, target.port);
+            hand_over(server, target);
+        }
+        Action::Force(target) => {
+            log!(
+                Level::Notice,
+                "FAILOVER to {}:{} time out exceeded, failing over.",
+                target.host,
+                target.port
+            );
+            hand_over(server, target);
+        }
         Action::Resume(why) => {
             log!(Level::Notice, "Aborting FAILOVER: {why}");
             server.unpause();
@@ -35,8 +47,6 @@ pub fn on(server: &Arc<Server>, event: Event) {
 }
 
 fn hand_over(server: &Arc<Server>, target: Target) {
-    let Target { host, port } = &target;
-    log!(Level::Notice, "Failover target {host}:{port} is synced, failing over.");
     server.replicas.failover_refused.store(false, Ordering::Release);
     if let Err(error) = replica::follow(server, target.host, target.port) {
         log!(Level::Warning, "FAILOVER: {error}");

@@ -50,6 +50,8 @@ pub struct Serving {
     pub failover: Mutex<Failover>,
     /// It does not want to.
     pub failover_refused: AtomicBool,
+    /// While the node waits for replicas before it ends: until when at most, Unix ms; else 0.
+    pub ends_at_ms: AtomicI64,
     /// SHUTDOWN ABORT, while the end waits for replicas.
     pub end_called_off: AtomicBool,
     /// Bytes that have been sent to replicas.
