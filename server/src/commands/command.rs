@@ -12,6 +12,7 @@ use baton_engine::error::CommandError;
 use baton_engine::glob::glob_match;
 use baton_engine::reply::Out;
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 pub const COMMANDS: &[Command] = &[Command {
@@ -432,6 +433,19 @@ fn write_docs(registry: &Registry, command: &Registered, out: &mut Out) {
     text(out, "since", row.since);
     text(out, "group", row.group.name());
     text(out, "complexity", row.complexity);
+    let name = command.name.to_ascii_uppercase().replace('|', " ");
+    let arguments = ARGUMENTS.get(&name).and_then(Value::as_array);
+    let history = arguments.map(|arguments| history(arguments)).unwrap_or_default();
+    if !history.is_empty() {
+        fields += 1;
+        out.bulk(b"history");
+        out.set(history.len());
+        for (since, added) in history {
+            out.array(2);
+            out.bulk(since.as_bytes());
+            out.bulk(format!("Takes {}.", added.join(", ")).as_bytes());
+        }
+    }
     let mut marks = Vec::new();
     marks.extend(row.deprecated.map(|_| "deprecated"));
     marks.extend(INTERNAL.contains(&command.name.as_str()).then_some("syscmd"));
@@ -448,8 +462,7 @@ fn write_docs(registry: &Registry, command: &Registered, out: &mut Out) {
         out.bulk(b"replaced_by");
         out.bulk(instead.as_bytes());
     }
-    let name = command.name.to_ascii_uppercase().replace('|', " ");
-    if let Some(arguments) = ARGUMENTS.get(&name).and_then(Value::as_array) {
+    if let Some(arguments) = arguments {
         fields += 1;
         out.bulk(b"arguments");
         write_arguments(arguments, out);
@@ -470,6 +483,26 @@ fn write_docs(registry: &Registry, command: &Registered, out: &mut Out) {
 /// Arguments by command, `CONFIG GET`.
 static ARGUMENTS: LazyLock<Map<String, Value>> =
     LazyLock::new(|| serde_json::from_str(include_str!("arguments.json")).unwrap_or_default());
+
+/// What arguments came when, by version: the newer ones of a tree tell the history of its command.
+fn history(arguments: &[Value]) -> BTreeMap<&str, Vec<&str>> {
+    let mut versions: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for argument in arguments {
+        match argument["since"].as_str() {
+            Some(since) => {
+                let shown = argument["token"].as_str().or(argument["name"].as_str());
+                versions.entry(since).or_default().extend(shown);
+            }
+            None => {
+                let inner = argument["arguments"].as_array().map(|inner| history(inner)).unwrap_or_default();
+                for (since, added) in inner {
+                    versions.entry(since).or_default().extend(added);
+                }
+            }
+        }
+    }
+    versions
+}
 
 fn write_arguments(arguments: &[Value], out: &mut Out) {
     out.array(arguments.len());

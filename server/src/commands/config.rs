@@ -220,10 +220,17 @@ fn follow(server: &Arc<Server>, changed: &[&'static Setting]) {
 }
 
 fn rewrite(session: &mut Session, _: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<Flow, CommandError> {
+    rewrite_file(&session.server, false)
+}
+
+/// Writes the settings into their file: those that are not at their defaults, or all.
+pub fn rewrite_file(server: &Server, all: bool) -> Result<Flow, CommandError> {
     // Users who have a file of their own are not for this one.
-    let own_file = !session.server.settings().aclfile.is_empty();
-    let users = if own_file { Vec::new() } else { acl::clients::quoted_lines(&session.server.acl) };
-    match session.server.config.rewrite(&[("user", users)]) {
+    let own_file = !server.settings().aclfile.is_empty();
+    let users = if own_file { Vec::new() } else { acl::clients::quoted_lines(&server.acl) };
+    let others = [("user", users)];
+    let written = if all { server.config.rewrite_all(&others) } else { server.config.rewrite(&others) };
+    match written {
         Ok(()) => {
             log!(Level::Notice, "CONFIG REWRITE executed with success.");
             OK

@@ -15,6 +15,7 @@ use std::time::Duration;
 pub const HANDLERS: &[(&str, Handler)] = &[
     ("debug|aof-flush-sleep", delay_log),
     ("debug|change-repl-id", change_repl_id),
+    ("debug|config-rewrite-force-all", rewrite_all_settings),
     ("debug|dict-resizing", accept),
     ("debug|error", error),
     ("debug|help", help),
@@ -48,6 +49,14 @@ fn reload(session: &mut Session, args: &[&[u8]], held: Option<&mut Held<'_>>) ->
         }
     }
     load(session, from, held)
+}
+
+fn rewrite_all_settings(
+    session: &mut Session,
+    _: &[&[u8]],
+    _: Option<&mut Held<'_>>,
+) -> Result<Flow, CommandError> {
+    super::config::rewrite_file(&session.server, true)
 }
 
 fn load_log(session: &mut Session, _: &[&[u8]], held: Option<&mut Held<'_>>) -> Result<Flow, CommandError> {
@@ -163,6 +172,8 @@ fn help(session: &mut Session, _: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<
         &[
             "AOF-FLUSH-SLEEP <microseconds>",
             "    Wait so long before each write to the log.",
+            "CONFIG-REWRITE-FORCE-ALL",
+            "    As CONFIG REWRITE, with the settings that are at their defaults too.",
             "DICT-RESIZING <0|1>",
             "    Accepted without effect: tables are small and never stall.",
             "DIGEST",

@@ -30,7 +30,10 @@ pub mod info;
 mod latency;
 mod memory;
 mod migrate;
+mod module;
 mod monitor;
+#[cfg(test)]
+mod page_tests;
 mod persistence;
 mod pubsub;
 mod replicaof;
@@ -124,6 +127,7 @@ const FAMILIES: &[Family] = &[
     Family { commands: latency::COMMANDS, handlers: latency::HANDLERS },
     Family { commands: &[], handlers: memory::HANDLERS },
     Family { commands: migrate::COMMANDS, handlers: migrate::HANDLERS },
+    Family { commands: module::COMMANDS, handlers: module::HANDLERS },
     Family { commands: monitor::COMMANDS, handlers: monitor::HANDLERS },
     Family { commands: persistence::COMMANDS, handlers: persistence::HANDLERS },
     Family { commands: pubsub::COMMANDS, handlers: pubsub::HANDLERS },

@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use super::field::{Moment, Reason};
-use super::rewrite;
+use super::rewrite::{self, How};
 use super::shapes::{Dir, os_text};
 use super::table::{SETTINGS, Setting, Settings};
 use super::text;
@@ -172,6 +172,15 @@ impl Config {
     /// Each of `others` gives the lines of a directive that isn't a setting, such as `user`; those that
     /// aren't given stay as they are.
     pub fn rewrite(&self, others: &[(&str, Vec<Vec<u8>>)]) -> Result<(), ConfigError> {
+        self.rewrite_how(others, How { sentinel: self.sentinel, all: false })
+    }
+
+    /// As [`rewrite`](Self::rewrite), with the settings that are at their defaults too.
+    pub fn rewrite_all(&self, others: &[(&str, Vec<Vec<u8>>)]) -> Result<(), ConfigError> {
+        self.rewrite_how(others, How { sentinel: self.sentinel, all: true })
+    }
+
+    fn rewrite_how(&self, others: &[(&str, Vec<Vec<u8>>)], how: How) -> Result<(), ConfigError> {
         let _guard = self.change.lock();
         let file = self.file.as_deref().ok_or(ConfigError::NoFile)?;
         let mut settings = Settings::clone(&self.current());
@@ -185,7 +194,7 @@ impl Config {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
             read => read.map_err(failed)?,
         };
-        let new = rewrite::rewritten(&old, &settings, others, self.sentinel);
+        let new = rewrite::rewritten(&old, &settings, others, how);
         rewrite::replace(file, &new).map_err(failed)
     }
 }

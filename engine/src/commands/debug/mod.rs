@@ -34,6 +34,7 @@ pub(super) const COMMANDS: &[Command] = &[Command {
     subcommands: &[
         elsewhere("AOF-FLUSH-SLEEP", 3, "Waits before each write to the log."),
         elsewhere("CHANGE-REPL-ID", 2, "Takes another replication ID."),
+        elsewhere("CONFIG-REWRITE-FORCE-ALL", 2, "Writes every setting into the configuration file."),
         elsewhere("DICT-RESIZING", 3, "Lets tables grow and shrink or not."),
         on_all("DIGEST", Arity::Exactly(2), digest::dataset, "Digests all data."),
         on_keys(
