@@ -23,6 +23,7 @@ use parking_lot::MutexGuard;
 use smallvec::SmallVec;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 /// Who gives a command.
 pub trait Identity: Send + Sync {
@@ -157,6 +158,60 @@ impl<'n> Held<'n> {
     pub fn end_transaction(&mut self) {
         self.admitted = false;
         self.states[0].shard.effects.end_transaction();
+    }
+
+    /// Whether memory is over the limit, and eviction does not help.
+    pub(crate) fn is_out_of_memory(&mut self) -> bool {
+        let core = self.cores[0];
+        self.node.over_limit(&mut self.states[0], &self.settings, core)
+    }
+
+    /// What follows leaves nothing for the log, until somebody [listens](Self::listen_if_wanted) again.
+    pub(crate) fn mute(&mut self) {
+        self.states.iter_mut().for_each(|state| state.shard.effects.set_listening(false));
+    }
+
+    /// Takes the batons that are missing, out of order: so none of them is waited for, but tried, once or (`patiently`) for
+    /// a while. False if that was in vain: then as many are held as before.
+    pub(crate) fn widen(&mut self, patiently: bool) -> bool {
+        const PATIENCE: Duration = Duration::from_millis(100);
+        const PAUSE: Duration = Duration::from_micros(50);
+        let until = Instant::now() + if patiently { PATIENCE } else { Duration::ZERO };
+        let mut more: SmallVec<[(usize, Holding<'n, CoreState>); 8]> = SmallVec::new();
+        for core in (0..self.node.cores()).filter(|core| !self.cores.contains(core)) {
+            let taken = loop {
+                match self.node.baton(core).try_take() {
+                    Some(taken) => break taken,
+                    None if Instant::now() < until => std::thread::sleep(PAUSE),
+                    None => return false,
+                }
+            };
+            more.push((core, taken));
+        }
+        let first = self.cores[0];
+        more.extend(self.cores.drain(..).zip(self.states.drain(..)));
+        more.sort_unstable_by_key(|(core, _)| *core);
+        (self.cores, self.states) = more.into_iter().unzip();
+        // What a transaction leaves lies with the first of its cores, whose number has changed.
+        if let Some(at) = self.cores.iter().position(|core| *core == first).filter(|at| *at > 0) {
+            let (head, tail) = self.states.split_at_mut(at);
+            std::mem::swap(&mut head[0].shard.effects, &mut tail[0].shard.effects);
+        }
+        true
+    }
+
+    /// Refuses a command before it is run: writes the error and counts it.
+    pub(crate) fn note_refusal(&mut self, command: Option<&Registered>, error: &CommandError, out: &mut Out) {
+        match command {
+            Some(command) => {
+                self.reject(command, error, out);
+            }
+            None => {
+                let start = out.len();
+                out.error(error);
+                self.states[0].book.note_error(&out.as_bytes()[start..]);
+            }
+        }
     }
 
     /// From here on the log goes on in another file, or in none: everything that was done before under any baton belongs

@@ -12,7 +12,7 @@
 //! | `pubsub`   | channels, patterns, keyspace notifications                                |
 //! | `tracking` | client-side caching: who keeps copies of keys, and is told of changes     |
 //! | `janitor`  | frees what takes long to free                                             |
-//! | `libraries` | libraries of functions, kept as they are                                   |
+//! | `scripts`  | scripts and functions in Lua                                              |
 //! | `registry` | every command by name                                                     |
 //! | `book`     | what commands cost                                                        |
 //! | `slowlog`  | commands that took long, asked much or answered much                      |
@@ -34,12 +34,12 @@ pub mod held;
 pub mod janitor;
 pub mod journal;
 pub mod latency;
-pub mod libraries;
 pub mod node;
 pub mod persist;
 pub mod pubsub;
 pub mod registry;
 pub mod replication;
+pub mod scripts;
 pub mod slots;
 pub mod slowlog;
 pub mod snapshot;

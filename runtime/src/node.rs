@@ -7,12 +7,12 @@ use crate::held::Held;
 use crate::janitor::Janitor;
 use crate::journal::Journal;
 use crate::latency::LatencyMonitor;
-use crate::libraries::Libraries;
 use crate::persist::log::Log;
 use crate::pubsub::PubSub;
 use crate::registry::{Registered, Registry};
 use crate::replication::Replication;
 use crate::replication::identity::ReplId;
+use crate::scripts::Scripts;
 use crate::slots::SlotMap;
 use crate::slowlog::{Noted, SlowLog};
 use crate::snapshot::Snapshots;
@@ -151,8 +151,8 @@ pub struct Node {
     journal: Arc<Journal>,
     /// Who keeps copies of keys.
     tracking: Arc<Tracking>,
-    /// Libraries of functions, as they were in the files that were loaded.
-    pub libraries: Libraries,
+    /// Scripts and functions.
+    pub scripts: Scripts,
     /// Frees what takes long to free.
     pub janitor: Janitor,
     /// The files of the log.
@@ -223,7 +223,7 @@ impl Node {
             slots,
             registry: options.registry,
             pubsub: PubSub::default(),
-            libraries: Libraries::default(),
+            scripts: Scripts::new(options.seed),
             janitor: Janitor::default(),
             log: Log::default(),
             snapshots: Snapshots::default(),

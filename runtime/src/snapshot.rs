@@ -518,7 +518,7 @@ impl Node {
             version: options.save.target,
             held: Duration::ZERO,
             moment: None,
-            libraries: self.libraries.sources(),
+            libraries: self.scripts.libraries.sources(),
         };
         for state in held.states() {
             state.shard.begin_save(options.save, &settings, now_ms);

@@ -234,7 +234,7 @@ impl Follower {
 
 impl Audience for Follower {
     fn run(&self, args: &[&[u8]]) -> bool {
-        self.with(|server| server.node.libraries.run(args) == Some(true))
+        self.with(|server| server.node.scripts.replay(args) == Some(true))
     }
 
     fn flushed(&self) {

@@ -182,9 +182,18 @@ impl Server {
 
     /// Sends a command to all monitors.
     pub fn feed_monitors(&self, client: &Client, db: usize, args: &[&[u8]]) {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         let address = client.address();
         let origin = if client.is_unix() { format!("unix:{address}") } else { address };
+        self.show_monitors(&origin, db, args);
+    }
+
+    /// Sends a command of a script to all monitors.
+    pub fn feed_monitors_of_script(&self, db: usize, args: &[&[u8]]) {
+        self.show_monitors("lua", db, args);
+    }
+
+    fn show_monitors(&self, origin: &str, db: usize, args: &[&[u8]]) {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         let mut line = format!("+{}.{:06} [{db} {origin}]", now.as_secs(), now.subsec_micros()).into_bytes();
         for arg in args {
             line.extend_from_slice(b" ");

@@ -529,7 +529,7 @@ impl Session {
     }
 
     /// What was thrown away must not come back from a snapshot that is still being written.
-    fn after_flush(&self, command: &Registered, outcome: &Outcome) {
+    pub fn after_flush(&self, command: &Registered, outcome: &Outcome) {
         if command.command.name == "FLUSHALL" && !matches!(outcome, Outcome::Refused) {
             persistence::flushed(&self.server);
         }
@@ -537,16 +537,25 @@ impl Session {
 
     /// Shows a command to those who monitor the node; those of administrators are nobody's business.
     fn feed_monitors(&self, command: &Registered, args: &[&[u8]]) {
-        if self.server.monitors.load(Ordering::Relaxed) > 0
-            && !command.has(Flag::SkipMonitor)
-            && !command.has(Flag::Admin)
-        {
+        if !command.has(Flag::SkipMonitor) {
+            self.show_to_monitors(command, args);
+        }
+    }
+
+    /// As [`feed_monitors`](Self::feed_monitors), for a command that chooses the moment itself.
+    pub fn show_to_monitors(&self, command: &Registered, args: &[&[u8]]) {
+        if self.server.monitors.load(Ordering::Relaxed) > 0 && !command.has(Flag::Admin) {
             self.server.feed_monitors(&self.client, self.who.db, &presentable(command, args));
         }
     }
 
     /// Runs a command of the node and writes its reply.
-    fn run_handler(&mut self, command: &Registered, args: &[&[u8]], held: Option<&mut Held<'_>>) -> After {
+    pub fn run_handler(
+        &mut self,
+        command: &Registered,
+        args: &[&[u8]],
+        held: Option<&mut Held<'_>>,
+    ) -> After {
         let (start, written) = (self.server.node.now_ns(), self.out.len());
         let flow = match self.server.handler(command) {
             Some(handler) => handler(self, args, held),
@@ -558,9 +567,14 @@ impl Session {
             ns = ns.saturating_add(time.as_nanos() as u64);
         }
         let reply_bytes = self.out.len().saturating_sub(written);
+        let failed = matches!(flow, Err(_) | Ok(Flow::Refused { .. }));
+        if matches!(flow, Ok(Flow::Refused { counted: false })) {
+            let reply = &self.out.as_bytes()[written..];
+            self.server.cores[self.client.core].book.lock().note_error(reply);
+        }
         // Who waits is counted when the wait is over.
         if !matches!(flow, Ok(Flow::Wait { .. } | Flow::WaitForSync { .. } | Flow::Work(_))) {
-            self.count_handled(command.id, args, ns, reply_bytes, flow.is_err());
+            self.count_handled(command.id, args, ns, reply_bytes, failed);
         }
         self.conclude(command.id, flow)
     }
@@ -611,6 +625,7 @@ impl Session {
                 self.out.reply(&reply);
                 After::Go
             }
+            Ok(Flow::Refused { .. }) => After::Go,
             Ok(Flow::Sleep(time)) => After::Sleep(time),
             Ok(Flow::Wait { until_ms, reply }) => {
                 After::Wait { command, blocked: None, until_ms, timeout: reply, sync: None }

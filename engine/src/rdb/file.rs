@@ -29,7 +29,7 @@ use crate::slot::Slot;
 
 const EXPIRE_SECONDS: u8 = 253;
 const MODULE_AUX: u8 = 247;
-const FUNCTION_PRE_GA: u8 = 246;
+pub(super) const FUNCTION_PRE_GA: u8 = 246;
 const SLOT_INFO: u8 = 244;
 /// Types of values are far below, opcodes above.
 const OPCODES_FROM: u8 = 200;

@@ -17,6 +17,7 @@
 //! | `file`    | a whole file or stream, item by item                               |
 //! | `write`   | what a file has besides keys                                       |
 //! | `dump`    | the payload of DUMP and RESTORE                                    |
+//! | `functions` | the payload of FUNCTION DUMP and FUNCTION RESTORE                |
 //!
 //! Absent on purpose: files, sockets, threads. Everything works on byte slices.
 //!
@@ -28,6 +29,7 @@
 pub mod crc64;
 pub mod dump;
 pub mod file;
+pub mod functions;
 mod input;
 mod kind;
 mod length;

@@ -74,6 +74,8 @@ pub struct Loaded {
     pub aux: Vec<(Vec<u8>, Vec<u8>)>,
     /// The sources of its libraries of functions, until the node has them.
     libraries: Vec<Vec<u8>>,
+    /// Why some of them cannot be run.
+    pub complaints: Vec<baton_engine::error::CommandError>,
     /// Where it ends: the commands of an old log with a preamble may follow.
     pub end: usize,
 }
@@ -153,7 +155,7 @@ pub fn snapshot(
         }
         None => whole(node, name, file, options, progress)?,
     };
-    node.libraries.replace_all(std::mem::take(&mut loaded.libraries));
+    loaded.complaints = node.scripts.replace_libraries(std::mem::take(&mut loaded.libraries));
     Ok(loaded)
 }
 

@@ -65,19 +65,6 @@ pub struct Opened {
     pub notes: Vec<String>,
 }
 
-impl Opened {
-    /// Says so when there are libraries of functions.
-    pub(super) fn with_libraries(mut self, node: &Node) -> Self {
-        match node.libraries.count() {
-            0 => {}
-            count => self
-                .notes
-                .push(format!("{count} libraries of functions are kept; this version cannot run them")),
-        }
-        self
-    }
-}
-
 /// From where the data came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
@@ -161,7 +148,6 @@ pub fn open(node: &Arc<Node>, options: &OpenOptions, progress: &Progress) -> Res
         open_snapshot(node, storage, options, progress)
     };
     progress.end();
-    let opened = opened.map(|opened| opened.with_libraries(node));
     if mapped::faults() != faults {
         return Err(OpenError::Vanished);
     }
@@ -196,7 +182,7 @@ fn open_snapshot(
     };
     progress.total.store(file.len() as u64, Ordering::Relaxed);
     let loaded = load::snapshot(node, &shown(path), &file, options.load(true), progress)?;
-    let notes = vec![told(&shown(path), &loaded)];
+    let notes = told(&shown(path), &loaded);
     // Replicas still have keys that were left out here, and nobody would tell them.
     let moment = if loaded.expired == 0 { Moment::of_aux(&loaded.aux) } else { None };
     Ok(Opened { source: Source::Snapshot, log: None, moment, notes })
@@ -215,7 +201,7 @@ pub fn reread_log(node: &Arc<Node>, options: &OpenOptions, progress: &Progress) 
     let loaded = load_log(node, node.shared_storage(), options, log, progress);
     progress.end();
     let (_, notes) = loaded?;
-    Ok(Opened { source: Source::Log, log: None, moment: None, notes }.with_libraries(node))
+    Ok(Opened { source: Source::Log, log: None, moment: None, notes })
 }
 
 fn open_log(
@@ -261,7 +247,7 @@ fn load_log(
         }
         if is_snapshot {
             let loaded = load::snapshot(node, &name, &file, options.load(false), progress)?;
-            notes.push(told(&name, &loaded));
+            notes.extend(told(&name, &loaded));
             from = loaded.end;
         }
         let replication_offset = position.replication_offset;
@@ -330,9 +316,11 @@ fn put_aside(storage: &Arc<dyn Storage>, path: &Path, file: Bytes, keep: usize) 
     ))
 }
 
-pub(super) fn told(name: &str, loaded: &load::Loaded) -> String {
+pub(super) fn told(name: &str, loaded: &load::Loaded) -> Vec<String> {
     let how = if loaded.is_lazy { "mapped, slots are built as they are asked for" } else { "loaded" };
-    format!("{name}: {} keys {how}, {} expired keys left out", loaded.keys, loaded.expired)
+    let keys = format!("{name}: {} keys {how}, {} expired keys left out", loaded.keys, loaded.expired);
+    let unusable = |why| format!("{name}: a library of functions is kept, but cannot be run: {why}");
+    std::iter::once(keys).chain(loaded.complaints.iter().map(unusable)).collect()
 }
 
 pub(super) fn shown(path: &Path) -> Arc<str> {

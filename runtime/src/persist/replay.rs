@@ -124,7 +124,7 @@ pub fn commands(
                 if is_signal(command.args) {
                     continue;
                 }
-                if let Some(done) = node.libraries.run(command.args) {
+                if let Some(done) = node.scripts.replay(command.args) {
                     applied.fetch_add(1, Ordering::Relaxed);
                     refused.fetch_add(u64::from(!done), Ordering::Relaxed);
                     continue;

@@ -133,7 +133,7 @@ pub fn restore(
     if mapped::faults() != faults {
         return Err(OpenError::Vanished.into());
     }
-    Ok(Opened { source: Source::Log, log: None, moment: None, notes: notes? }.with_libraries(node))
+    Ok(Opened { source: Source::Log, log: None, moment: None, notes: notes? })
 }
 
 fn load(
@@ -160,7 +160,7 @@ fn load(
                 let since = saved_s.unwrap_or_default();
                 return Err(RestoreError::TooEarly { asked: second, since });
             }
-            notes.push(told(&name, &loaded));
+            notes.extend(told(&name, &loaded));
             from = loaded.end;
         }
         let mut verdict = Some(Verdict::Whole);

@@ -312,7 +312,7 @@ impl Applier {
                 pubsub.publish_shard(channel, message);
             }
             _ => {
-                if !self.audience.run(args) && self.node.libraries.run(args) != Some(true) {
+                if !self.audience.run(args) && self.node.scripts.replay(args) != Some(true) {
                     self.audience.refused(args, b"-ERR the node could not run it");
                 }
             }

@@ -298,7 +298,7 @@ pub fn take_over<R>(
     held.states().for_each(|state| state.shard.end_save());
     held.with_keyspace(0, |keyspace| keyspace.replace_all(shards));
     take_garbage(node, &mut held);
-    node.libraries.replace_all(libraries);
+    node.scripts.replace_libraries(libraries);
     at_point(&mut held, stream_db)
 }
 
@@ -308,7 +308,7 @@ pub fn throw_away(node: &Arc<Node>) {
     let mut held = node.hold_all();
     held.with_keyspace(0, |keyspace| keyspace.flush(0..databases, true));
     take_garbage(node, &mut held);
-    node.libraries.clear();
+    node.scripts.libraries.clear();
 }
 
 /// What was here is freed by a thread of its own.

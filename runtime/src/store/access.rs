@@ -8,6 +8,7 @@ use crate::blocked;
 use crate::journal::{Verdict, pushes_here};
 use crate::node::{CoreState, Node};
 use crate::registry::Registered;
+use crate::scripts::{self, Host};
 use baton_engine::command::Flag;
 use baton_engine::error::CommandError;
 use baton_engine::keyspace::Keyspace;
@@ -133,6 +134,17 @@ impl Wake for Bell {
     fn wake(self: Arc<Self>) {
         *self.rung.lock() += 1;
         self.heard.notify_all();
+    }
+}
+
+/// Who has scripts run on a store.
+struct Caller<'s> {
+    inner: &'s Inner,
+}
+
+impl Host for Caller<'_> {
+    fn stops_writes(&self) -> Option<CommandError> {
+        self.inner.read_only.then_some(CommandError::text("READONLY The store was opened to be read only"))
     }
 }
 
@@ -315,9 +327,13 @@ impl Store {
         let command = inner.command(args)?;
         inner.admit(command, args)?;
         let result = with_out(|out| {
-            let mut held = inner.node.hold(|node| node.cores_of(command, args));
-            held.run(&self.who, command, args, false, out);
-            held.finish();
+            if command.run.is_none() {
+                scripts::run(&inner.node, &mut Caller { inner }, &self.who, command, args, None, out);
+            } else {
+                let mut held = inner.node.hold(|node| node.cores_of(command, args));
+                held.run(&self.who, command, args, false, out);
+                held.finish();
+            }
             read(&mut Reader::new(out.as_bytes()))
         });
         inner.acknowledge(pushes)?;

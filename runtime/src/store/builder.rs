@@ -7,6 +7,7 @@ use crate::held::Who;
 use crate::node::{Node, NodeOptions};
 use crate::registry::Registry;
 use crate::replication::random_id;
+use crate::scripts;
 use crate::storage::RealStorage;
 use baton_engine::settings::{EvictionPolicy, Settings};
 use parking_lot::Mutex;
@@ -272,7 +273,7 @@ impl Builder {
             hash_seed: std::array::from_fn(|_| random()),
             seed: random(),
             replication_id: random_id(),
-            registry: Registry::new(&[]),
+            registry: Registry::new(&[scripts::COMMANDS]),
             used_memory: self.used_memory,
             storage: Arc::new(RealStorage),
         })

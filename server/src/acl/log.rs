@@ -14,6 +14,7 @@ const GROUPED_MS_MAX: i64 = 60_000;
 pub enum Place {
     TopLevel,
     Multi,
+    Script,
 }
 
 impl Place {
@@ -21,6 +22,7 @@ impl Place {
         match self {
             Self::TopLevel => "toplevel",
             Self::Multi => "multi",
+            Self::Script => "lua",
         }
     }
 }

@@ -90,6 +90,7 @@ fn stats(session: &mut Session, _: &[&[u8]], held: Option<&mut Held<'_>>) -> Res
         fields += 1;
         out.bulk(name.as_bytes());
     };
+    let scripts = &session.server.node.scripts;
     for (field, value) in [
         ("peak.allocated", usage.peak),
         ("total.allocated", usage.used),
@@ -99,8 +100,8 @@ fn stats(session: &mut Session, _: &[&[u8]], held: Option<&mut Held<'_>>) -> Res
         ("clients.normal", usage.clients),
         ("cluster.links", 0),
         ("aof.buffer", session.server.node.journal().figures().pending_bytes),
-        ("lua.caches", 0),
-        ("functions.caches", 0),
+        ("lua.caches", scripts.cached_bytes() as u64),
+        ("functions.caches", scripts.libraries.bytes() as u64),
     ] {
         name(out, field);
         out.integer(value as i64);

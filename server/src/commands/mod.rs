@@ -39,6 +39,7 @@ mod pubsub;
 mod replicaof;
 mod replicas;
 mod replication;
+mod scripting;
 mod slowlog;
 #[cfg(test)]
 mod table_tests;
@@ -55,6 +56,11 @@ pub use replicas::AsReplica;
 pub enum Flow {
     /// With a reply (or with what has been written).
     Reply(Reply),
+    /// With an error that has been written. It still has to be counted unless that was done where it arose.
+    Refused {
+        /// It has been counted.
+        counted: bool,
+    },
     /// After a pause of this connection, with what has been written.
     Sleep(Duration),
     /// Not yet: the connection waits, and answers this when the time (Unix ms) is over.
@@ -134,6 +140,7 @@ const FAMILIES: &[Family] = &[
     Family { commands: replicas::COMMANDS, handlers: replicas::HANDLERS },
     Family { commands: replicaof::COMMANDS, handlers: replicaof::HANDLERS },
     Family { commands: replication::COMMANDS, handlers: replication::HANDLERS },
+    Family { commands: scripting::COMMANDS, handlers: scripting::HANDLERS },
     Family { commands: slowlog::COMMANDS, handlers: slowlog::HANDLERS },
     Family { commands: &[], handlers: tracking::HANDLERS },
     Family { commands: transactions::COMMANDS, handlers: transactions::HANDLERS },

@@ -226,7 +226,7 @@ fn reload_now(server: &Arc<Server>, from: Reload) -> Result<(), String> {
     // What is loaded is in the log already.
     held.states().for_each(|state| state.shard.effects.set_listening(false));
     drop(held);
-    server.node.libraries.clear();
+    server.node.scripts.libraries.clear();
     let options = OpenOptions { appendonly: false, ..options(&settings) };
     let start = Instant::now();
     let opened = match from {

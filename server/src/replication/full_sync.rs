@@ -169,7 +169,7 @@ fn options(settings: &Settings) -> SnapshotOptions {
 fn without_data(server: &Arc<Server>, settings: &Settings, filter: Filter) -> Result<(), SnapshotError> {
     let _backlog = backlog(server);
     let mut held = server.node.hold_all();
-    let sources = if filter.no_functions { Vec::new() } else { server.node.libraries.sources() };
+    let sources = if filter.no_functions { Vec::new() } else { server.node.scripts.libraries.sources() };
     let functions: Vec<&[u8]> = sources.iter().map(Vec::as_slice).collect();
     let mut out = Vec::new();
     let head = Head { version: Version::V10, aux: &[], functions: &functions, sizes: &[] };

@@ -3,7 +3,7 @@
 //! | file        | shows                                                                |
 //! |-------------|----------------------------------------------------------------------|
 //! | `commands`  | bases of plain commands, between Baton and Redis                       |
-//! | `libraries` | libraries of functions survive, though nothing here can run them       |
+//! | `libraries` | libraries of functions survive, between Baton and Redis                |
 //! | `restore`   | a log as it was at a second of the past                                |
 //! | `loading`   | other versions of the format, and the lines about progress             |
 //! | `saving`    | snapshots and rewrites that are called off, scheduled, in each other's way |

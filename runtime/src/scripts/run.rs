@@ -1,0 +1,251 @@
+//! A script that runs: what it may do, and what it has done.
+
+use super::host::Host;
+use super::lua::Stack;
+use super::stack;
+use crate::held::{Held, Who};
+use crate::node::Cores;
+use crate::registry::Registered;
+use baton_engine::command::{Flag, Group};
+use baton_engine::error::CommandError;
+use baton_engine::execute::{Outcome, arity_error};
+use baton_engine::reply::Out;
+use std::ffi::c_void;
+use std::ptr::NonNull;
+use std::time::{Duration, Instant};
+
+/// Room for replies that is kept from one command to the next.
+const KEEP_BYTES: usize = 64 * 1024;
+
+/// How long a script may hold up the event loop that it runs on.
+const TURN: Duration = Duration::from_millis(5);
+
+/// How a command of a script went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ran {
+    /// Its reply has been written.
+    Replied,
+    /// It touches what is not held and cannot be had: the script must run again under all batons.
+    Restart,
+}
+
+/// What a script is allowed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Rules {
+    /// Changes nothing.
+    pub(super) read_only: bool,
+    /// Adds data even when memory is over the limit.
+    pub(super) allow_oom: bool,
+}
+
+/// A script that runs.
+pub(super) struct Run<'r, 'n> {
+    pub(super) held: &'r mut Held<'n>,
+    pub(super) host: &'r mut dyn Host,
+    who: Who,
+    out: Out,
+    rules: Rules,
+    /// The cores of the keys that were declared.
+    declared: Cores,
+    /// It has changed something, or may have.
+    pub(super) wrote: bool,
+    /// It has touched keys of other cores than the declared ones'.
+    pub(super) strayed: bool,
+    pub(super) restart: bool,
+    out_of_memory: Option<bool>,
+    started: Instant,
+}
+
+/// The script that runs in the state of this stack.
+pub(super) fn current<'s>(stack: &Stack<'_>) -> Option<&'s mut Run<'s, 's>> {
+    let run = stack.shared().run.get()?;
+    // SAFETY: `Run::expose` put it there, and takes it away before the run ends; the state belongs to this run until then.
+    // There is one such reference at a time: functions of scripts take it once each, and none of them calls Lua meanwhile.
+    Some(unsafe { run.cast::<Run<'s, 's>>().as_mut() })
+}
+
+/// Looks after the script. Called every so many instructions.
+pub(super) fn pulse(run: NonNull<c_void>) -> Option<&'static str> {
+    // SAFETY: as in `current`: called by Lua between instructions, when no function of ours runs.
+    let run = unsafe { run.cast::<Run<'_, '_>>().as_mut() };
+    run.pulse()
+}
+
+impl<'r, 'n> Run<'r, 'n> {
+    pub(super) fn new(
+        held: &'r mut Held<'n>,
+        host: &'r mut dyn Host,
+        who: &Who,
+        rules: Rules,
+        declared: Cores,
+        buffer: Vec<u8>,
+    ) -> Self {
+        let who = Who { resp3: false, ..who.clone() };
+        Self {
+            held,
+            host,
+            who,
+            out: Out::with_buffer(buffer, false),
+            rules,
+            declared,
+            wrote: false,
+            strayed: false,
+            restart: false,
+            out_of_memory: None,
+            started: Instant::now(),
+        }
+    }
+
+    /// The same, without its type: for the state that it runs in.
+    pub(super) fn expose(&mut self) -> NonNull<c_void> {
+        NonNull::from(self).cast()
+    }
+
+    /// The reply of the last command.
+    pub(super) fn reply<'s>(&self) -> &'s [u8] {
+        let bytes = self.out.as_bytes();
+        // SAFETY: the buffer is not touched before the next command, and the reply is read before that.
+        unsafe { std::slice::from_raw_parts(bytes.as_ptr(), bytes.len()) }
+    }
+
+    /// Gives back the room of a long reply.
+    pub(super) fn trim(&mut self) {
+        if self.out.capacity() > KEEP_BYTES {
+            *self.out.bytes_mut() = Vec::new();
+        }
+    }
+
+    /// The buffer for replies, for the next script.
+    pub(super) fn into_buffer(self) -> Vec<u8> {
+        let mut buffer = self.out.into_bytes();
+        buffer.clear();
+        buffer
+    }
+
+    /// Whether it has chosen RESP3.
+    pub(super) fn is_resp3(&self) -> bool {
+        self.who.resp3
+    }
+
+    pub(super) fn set_resp3(&mut self, resp3: bool) {
+        self.who.resp3 = resp3;
+        self.out.set_resp3(resp3);
+    }
+
+    /// `redis.set_repl`: whether what follows goes to the log and to replicas.
+    pub(super) fn set_propagation(&mut self, propagates: bool) {
+        if propagates {
+            self.held.listen_if_wanted();
+        } else {
+            self.held.mute();
+        }
+    }
+
+    /// A command by its name, the subcommand if it is one.
+    pub(super) fn find(&self, args: &[&[u8]]) -> Option<&'n Registered> {
+        let registry = &self.held.node().registry;
+        let command = registry.find(args.first()?)?;
+        match args.get(1) {
+            Some(name) if !command.subcommands.is_empty() => registry.subcommand(command, name),
+            _ => Some(command),
+        }
+    }
+
+    fn pulse(&mut self) -> Option<&'static str> {
+        if self.started.elapsed() >= TURN {
+            stack::pause();
+        }
+        None
+    }
+
+    /// Runs a command and writes its reply, or why it is refused.
+    pub(super) fn command(&mut self, args: &[&[u8]]) -> Ran {
+        self.out.truncate(0);
+        let Some(command) = self.find(args) else {
+            return self.refuse(None, &CommandError::text("ERR Unknown command called from script"));
+        };
+        if let Err(error) = self.admit(command, args) {
+            return self.refuse(Some(command), &error);
+        }
+        if !self.reach(command, args) {
+            self.restart = true;
+            return Ran::Restart;
+        }
+        self.wrote |= command.has(Flag::Write) || command.has(Flag::MayReplicate) && !self.rules.read_only;
+        self.host.runs(&self.who, command, args);
+        if command.run.is_some() {
+            let outcome = self.held.run(&self.who, command, args, false, &mut self.out);
+            self.host.has_run(command, outcome);
+            if matches!(outcome, Outcome::Blocked { .. }) {
+                // Nobody waits in a script: it is told what one would be whose time is over.
+                self.out.null_array();
+            }
+        } else {
+            self.host.run(self.held, &mut self.who, command, args, &mut self.out);
+        }
+        Ran::Replied
+    }
+
+    fn refuse(&mut self, command: Option<&Registered>, error: &CommandError) -> Ran {
+        self.held.note_refusal(command, error, &mut self.out);
+        Ran::Replied
+    }
+
+    /// Whether the script may give this command now. In the order in which Redis looks.
+    fn admit(&mut self, command: &Registered, args: &[&[u8]]) -> Result<(), CommandError> {
+        const ARITY: CommandError =
+            CommandError::text("ERR Wrong number of args calling command from script");
+        const NO_SCRIPT: CommandError =
+            CommandError::text("ERR This Redis command is not allowed from script");
+        const READ_ONLY: CommandError =
+            CommandError::text("ERR Write commands are not allowed from read-only scripts.");
+        if !command.command.arity.accepts(args.len()) {
+            debug_assert!(matches!(arity_error(command.command, args), CommandError::Arity(_)));
+            return Err(ARITY);
+        }
+        if command.has(Flag::NoScript) {
+            return Err(NO_SCRIPT);
+        }
+        self.host.permit(command, args)?;
+        if command.has(Flag::Write) {
+            if self.rules.read_only {
+                return Err(READ_ONLY);
+            }
+            if !self.wrote
+                && let Some(refusal) =
+                    self.host.stops_writes().or_else(|| self.held.node().journal().refusal())
+            {
+                return Err(refusal);
+            }
+        }
+        if command.has(Flag::DenyOom) && !self.wrote && !self.rules.allow_oom && self.is_out_of_memory() {
+            return Err(CommandError::OutOfMemory);
+        }
+        Ok(())
+    }
+
+    /// As it was when the script first asked: it is refused as a whole or not at all.
+    fn is_out_of_memory(&mut self) -> bool {
+        if let Some(known) = self.out_of_memory {
+            return known;
+        }
+        let is = self.held.is_out_of_memory();
+        self.out_of_memory = Some(is);
+        is
+    }
+
+    /// Makes sure that what the command touches is held.
+    fn reach(&mut self, command: &Registered, args: &[&[u8]]) -> bool {
+        let node = self.held.node();
+        let strays = if command.run.is_some() {
+            let cores = node.cores_of(command, args);
+            // A command without keys is run wherever one is.
+            let has_keys = !command.command.keys.is_empty() || command.all_shards;
+            has_keys && cores.iter().any(|core| !self.declared.contains(core))
+        } else {
+            !matches!(command.command.group, Group::Connection | Group::PubSub)
+        };
+        self.strayed |= strays;
+        !strays || self.held.is_all() || self.held.widen(self.wrote)
+    }
+}
