@@ -1,6 +1,7 @@
 //! The registry: every command by name, with what routing needs to know about it.
 
-use baton_engine::command::{Begin, Command, Find, Flag, Run, ShardFn};
+use baton_engine::command::{Begin, Command, Find, Flag, Group, Run, ShardFn};
+use baton_engine::hash::Hasher;
 use baton_engine::keyspace::KeyType;
 use std::collections::HashMap;
 
@@ -19,6 +20,8 @@ pub struct Registered {
     pub only_key: Option<usize>,
     /// May be part of a batch: it works on the data, does not block, and its arguments name its keys.
     pub batches: bool,
+    /// Works on a part of a hash, a set or a sorted set.
+    pub looks_inside: bool,
     /// Runs on the data, if it does.
     pub run: Option<ShardFn>,
     /// Runs on all shards at once.
@@ -48,14 +51,17 @@ impl Registered {
     }
 }
 
+/// Lower-case name -> number. Looked into for every command, and filled by the node alone: nobody can flood it.
+type Names = HashMap<Vec<u8>, usize, Hasher>;
+
 /// All commands of a process.
 #[derive(Debug)]
 pub struct Registry {
     all: Vec<Registered>,
-    /// Lower-case name -> number. Renamed commands are here under their new name.
-    names: HashMap<Vec<u8>, usize>,
-    /// The same under the names that commands have of their own.
-    own_names: HashMap<Vec<u8>, usize>,
+    /// Renamed commands are here under their new name.
+    names: Names,
+    /// The names that commands have of their own.
+    own_names: Names,
     reachable: Vec<bool>,
 }
 
@@ -65,8 +71,12 @@ const NAME_MAX: usize = 64;
 impl Registry {
     /// The commands of the engine and of these further tables.
     pub fn new(tables: &[&'static [Command]]) -> Self {
-        let mut registry =
-            Self { all: Vec::new(), names: HashMap::new(), own_names: HashMap::new(), reachable: Vec::new() };
+        let mut registry = Self {
+            all: Vec::new(),
+            names: Names::default(),
+            own_names: Names::default(),
+            reachable: Vec::new(),
+        };
         let engine = baton_engine::commands::all();
         for command in engine.chain(tables.iter().copied().flatten()) {
             registry.add(command, None);
@@ -99,6 +109,7 @@ impl Registry {
                 && !command.flags.contains(&Flag::Blocking)
                 && !command.keys.is_empty()
                 && !command.has_unknown_keys(),
+            looks_inside: matches!(command.group, Group::Hash | Group::Set | Group::SortedSet),
             run,
             all_shards,
             subcommands: HashMap::new(),
@@ -128,7 +139,7 @@ impl Registry {
     }
 
     #[inline]
-    fn look_up(&self, names: &HashMap<Vec<u8>, usize>, name: &[u8]) -> Option<&Registered> {
+    fn look_up(&self, names: &Names, name: &[u8]) -> Option<&Registered> {
         let mut lower = [0; NAME_MAX];
         let lower = lower.get_mut(..name.len())?;
         lower.copy_from_slice(name);
