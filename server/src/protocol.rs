@@ -147,9 +147,18 @@ impl Parser {
 
     fn array(&mut self, buffer: &[u8], limits: Limits) -> Result<bool, ProtocolError> {
         if self.missing == 0 {
-            let Some(line) = self.line(buffer, ProtocolError::CountLineTooBig)? else { return Ok(false) };
-            let count =
-                integer(&line.of(buffer)[1..]).filter(|n| *n <= ARGS_MAX).ok_or(ProtocolError::Count)?;
+            let count = match short_line(&buffer[self.at..]) {
+                Some((count, len)) => {
+                    self.at += len;
+                    count
+                }
+                None => {
+                    let Some(line) = self.line(buffer, ProtocolError::CountLineTooBig)? else {
+                        return Ok(false);
+                    };
+                    integer(&line.of(buffer)[1..]).filter(|n| *n <= ARGS_MAX).ok_or(ProtocolError::Count)?
+                }
+            };
             if count > UNAUTHENTICATED_ARGS_MAX && !limits.authenticated {
                 return Err(ProtocolError::UnauthenticatedCount);
             }
@@ -189,8 +198,16 @@ impl Parser {
                 return Err(ProtocolError::ExpectedBulk(char::from(*other)));
             }
         }
-        let Some(line) = self.line(buffer, ProtocolError::LengthLineTooBig)? else { return Ok(None) };
-        let len = integer(&line.of(buffer)[1..]).ok_or(ProtocolError::Length)?;
+        let len = match short_line(&buffer[self.at..]) {
+            Some((len, line)) => {
+                self.at += line;
+                len
+            }
+            None => {
+                let Some(line) = self.line(buffer, ProtocolError::LengthLineTooBig)? else { return Ok(None) };
+                integer(&line.of(buffer)[1..]).ok_or(ProtocolError::Length)?
+            }
+        };
         if len < 0 || len > limits.bulk_max {
             return Err(ProtocolError::Length);
         }
@@ -233,6 +250,23 @@ impl Parser {
         .ok_or(ProtocolError::UnbalancedQuotes)?;
         Ok(true)
     }
+}
+
+/// The number in a line of three digits at most behind its first byte, as nearly all counts and lengths are, and how long
+/// the line is. `None` says nothing: the line may be longer, wrong, or not whole.
+#[inline]
+fn short_line(rest: &[u8]) -> Option<(i64, usize)> {
+    let digit = |byte: u8| i64::from(byte.wrapping_sub(b'0'));
+    let (number, len) = match *rest {
+        [_, a, b'\r', b'\n', ..] => (digit(a), 4),
+        [_, a @ b'1'..=b'9', b, b'\r', b'\n', ..] if b.is_ascii_digit() => (digit(a) * 10 + digit(b), 5),
+        [_, a @ b'1'..=b'9', b, c, b'\r', b'\n', ..] if b.is_ascii_digit() && c.is_ascii_digit() => {
+            (digit(a) * 100 + digit(b) * 10 + digit(c), 6)
+        }
+        _ => return None,
+    };
+    // A single byte may have been anything.
+    (len > 4 || number <= 9).then_some((number, len))
 }
 
 /// An integer as Redis reads lengths: canonical, 64 bits.
