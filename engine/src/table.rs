@@ -19,6 +19,8 @@ use hashbrown::HashTable;
 pub const SUB_MAX: usize = 448;
 /// Two neighbours whose sum is at most this become one again.
 const MERGE_MAX: usize = SUB_MAX / 4;
+/// With fewer elements it is quicker to wait for memory than to ask for it in advance.
+const PREFETCH_MIN: usize = 4096;
 /// Width of the order in bits.
 pub const ORDER_BITS: u32 = 48;
 /// Splitting stops here: elements that agree in so many bits are the work of nobody honest. The index stays
@@ -106,6 +108,19 @@ impl<T> SplitTable<T> {
     #[inline]
     pub fn find_mut(&mut self, hash: u64, eq: impl FnMut(&T) -> bool) -> Option<&mut T> {
         self.sub_mut(hash).find_mut(hash, eq)
+    }
+
+    /// Asks for the memory that an element points to, by `ask` for each that may be it, if the table is so large that this
+    /// memory is hardly near the processor. A loop over many elements overlaps their waits.
+    #[inline]
+    pub fn prefetch(&self, hash: impl FnOnce() -> u64, ask: impl Fn(&T)) {
+        if self.len() >= PREFETCH_MIN {
+            let hash = hash();
+            self.sub(hash).find(hash, |element| {
+                ask(element);
+                false
+            });
+        }
     }
 
     /// Where the element with this hash is for which `eq` holds. O(1).

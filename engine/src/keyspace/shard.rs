@@ -5,6 +5,7 @@ use super::notify::Event;
 use super::save::{Save, SlotSave};
 use super::stored::{Stored, StoredSection};
 use super::tracked::{Change, TrackedCounts};
+use super::value::ValueRef;
 use super::waiting::{DbKey, Waiting};
 use crate::effects::Effects;
 use crate::hash::Hasher;
@@ -334,6 +335,23 @@ impl Shard {
             entry.prefetch();
             false
         });
+    }
+
+    /// Asks for the memory of what a command will look at inside a collection: `behind` are its arguments behind the key.
+    /// The third step, for commands on hashes, sets and sorted sets.
+    #[inline]
+    pub fn prefetch_inside(&self, (slot, db, hash): (Slot, usize, u64), key: &[u8], behind: &[&[u8]]) {
+        let Some(found) = self.slot(slot).and_then(|data| data.db(self.physical(db))) else { return };
+        let Some(entry) = found.table.find(hash, |entry| entry.key() == key) else { return };
+        // Where nearly all commands have it. Asking for something else costs little and harms nobody.
+        let ([first, .., last] | [first @ last]) = behind else { return };
+        match entry.value() {
+            ValueRef::Hash(hash) => hash.prefetch(first, &self.hasher),
+            ValueRef::Set(set) => set.prefetch(first, &self.hasher),
+            // Behind its score, if there is one.
+            ValueRef::ZSet(zset) => zset.prefetch(last),
+            ValueRef::Str(_) | ValueRef::List(_) | ValueRef::Stream(_) => {}
+        }
     }
 
     /// How many keys a database of a slot has. O(1).

@@ -161,6 +161,12 @@ impl FieldTable {
         (!found.is_expired(now_ms)).then_some(found)
     }
 
+    /// Asks for the memory of a field.
+    #[inline]
+    pub(crate) fn prefetch(&self, field: &[u8], hasher: &Hasher) {
+        self.table.prefetch(|| hasher.hash(field), |entry| entry.0.prefetch());
+    }
+
     /// Adds a field that is not there yet.
     pub(crate) fn insert_new(&mut self, entry: FieldEntry, hasher: &Hasher) {
         let (hash, deadline) = (hasher.hash(entry.field()), entry.deadline());

@@ -157,6 +157,15 @@ impl Hash {
         }
     }
 
+    /// Asks for the memory of a field.
+    #[inline]
+    pub fn prefetch(&self, field: &[u8], hasher: &Hasher) {
+        match &self.repr {
+            Repr::Pack(pack) => pack.prefetch(),
+            Repr::Table(table) => table.prefetch(field, hasher),
+        }
+    }
+
     /// Whether there is such a field.
     #[inline]
     pub fn contains(&self, field: &[u8], now_ms: i64, hasher: &Hasher) -> bool {

@@ -370,6 +370,15 @@ pub struct Listpack {
     bytes: Vec<u8>,
 }
 
+impl Listpack {
+    /// Asks for its beginning.
+    #[inline]
+    pub fn prefetch(&self) {
+        crate::prefetch::line(self.bytes.as_ptr());
+        crate::prefetch::line(self.bytes.as_ptr().wrapping_add(64));
+    }
+}
+
 impl Default for Listpack {
     fn default() -> Self {
         Self::new()

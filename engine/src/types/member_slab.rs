@@ -23,6 +23,7 @@
 //! - A page without members holds no memory, and waits in `empty` for any class.
 
 use super::thin::ThinBytes;
+use crate::prefetch;
 
 /// Slots in one page.
 const SLOTS: usize = 128;
@@ -82,6 +83,16 @@ impl MemberSlab {
     /// Bytes on the heap.
     pub(super) fn allocation_bytes(&self) -> usize {
         self.heap_bytes + self.pages.capacity() * size_of::<Page>() + self.empty.capacity() * 4
+    }
+
+    /// Asks for the memory of a member.
+    #[inline]
+    pub(super) fn prefetch(&self, id: u32) {
+        let (page, slot) = self.place(id);
+        match &page.body {
+            Body::Packed(bytes) => prefetch::line(&raw const bytes[slot * CLASSES[usize::from(page.class)]]),
+            Body::Boxed(slots) => slots[slot].1.iter().for_each(ThinBytes::prefetch),
+        }
     }
 
     /// The member with this id.

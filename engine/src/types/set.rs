@@ -250,6 +250,16 @@ impl Set {
         }
     }
 
+    /// Asks for the memory of a member.
+    #[inline]
+    pub fn prefetch(&self, member: &[u8], hasher: &Hasher) {
+        match &self.repr {
+            Repr::Ints(_) => {}
+            Repr::Pack(pack) => pack.prefetch(),
+            Repr::Table(table) => table.prefetch(|| hasher.hash(member), ThinBytes::prefetch),
+        }
+    }
+
     /// Whether `member` is in the set.
     #[inline]
     pub fn contains(&self, member: &[u8], hasher: &Hasher) -> bool {

@@ -42,6 +42,13 @@ impl ThinBytes {
         Self::concat(&[bytes])
     }
 
+    /// Asks for its memory.
+    #[inline]
+    pub fn prefetch(&self) {
+        crate::prefetch::line(self.block.as_ptr());
+        crate::prefetch::line(self.block.as_ptr().wrapping_add(64));
+    }
+
     /// The parts one after the other, in one allocation.
     ///
     /// # Panics

@@ -262,6 +262,15 @@ impl ZSet {
         }
     }
 
+    /// Asks for the memory of a member.
+    #[inline]
+    pub fn prefetch(&self, member: &[u8]) {
+        match &self.repr {
+            Repr::Compact(listpack) => listpack.prefetch(),
+            Repr::Ranked(ranked) => ranked.prefetch(member),
+        }
+    }
+
     /// The score of a member. O(1).
     #[inline]
     pub fn score(&self, member: &[u8]) -> Option<f64> {

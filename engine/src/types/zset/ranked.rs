@@ -37,6 +37,10 @@ impl Ranked {
         self.members.member(id)
     }
 
+    pub(super) fn prefetch(&self, member: &[u8]) {
+        self.index.prefetch(|| self.hasher.hash(member), |id| self.members.prefetch(*id));
+    }
+
     pub(super) fn score(&self, member: &[u8]) -> Option<f64> {
         self.find(self.hasher.hash(member), member).map(|id| self.members.score(id))
     }
