@@ -1,12 +1,14 @@
 //! Batches: what one read of a socket brought, grouped by core and run group by group.
 //!
-//! For each group: take the core's baton if it is free and run the group right here, whoever's core that is; if it is
-//! taken, send the group to the core's inbox, where it is run before the baton is let go. The replies are put back
-//! into the order of the commands.
+//! If the batons of all cores that a batch needs are free, and these are few, they are taken and the commands run in their
+//! order, right here, whoever's cores they are. Else for each group: take the core's baton if it is free and run the group
+//! right here; if it is taken, send the group to the core's inbox, where it is run before the baton is let go. The replies
+//! are put back into the order of the commands.
 //!
 //! Commands over several slots (MSET, DEL of many keys) are run in their place, together with those right before and
 //! after them: the batons of all their keys are taken once for the whole stretch, not once per command.
 
+use crate::baton::Holding;
 use crate::blocked;
 use crate::caught::{self, execute_for};
 use crate::held::{Cost, SEALED, Who, account};
@@ -36,6 +38,17 @@ const REPLIES_MAX: usize = 256 * 1024;
 
 /// Commands over several cores that are run before anybody looks at how long their replies are.
 const GROUPED_MAX: usize = 128;
+
+/// Cores whose batons are held at once for commands of one key each. With more of them at least one is likely to be taken,
+/// and running group by group holds each for a shorter time.
+const TOGETHER_CORES: usize = 4;
+
+/// Commands that are run under batons held at once: nobody else should wait long for them.
+const TOGETHER_CALLS: usize = 128;
+
+/// How often a baton is tried before its work is sent: about as long as a short batch holds it. Sending costs more, as its
+/// reply has to wake this thread.
+const TRIES: usize = 40;
 
 /// Keys whose batons are held at once for commands over several slots: nobody else should wait long for them.
 const WIDE_KEYS_MAX: usize = 1024;
@@ -165,7 +178,7 @@ impl Node {
             let rest = &calls[done..];
             let more = match narrow_stretch(rest) {
                 0 => self.run_wide(who, rest, out),
-                stretch => self.run_alone(who, home, &rest[..stretch], out),
+                stretch => self.run_together(who, home, &rest[..stretch], out),
             };
             if more == 0 {
                 break;
@@ -203,27 +216,55 @@ impl Node {
         done
     }
 
-    /// The fast path: all commands belong to one core whose baton is free. Returns how many were run: all, or those
+    /// The fast path: the batons of all cores that the commands need are free. Returns how many were run: all, or those
     /// before the first whose slot has just moved, or as many as have long replies, or none.
-    fn run_alone(
+    fn run_together(
         self: &Arc<Self>,
         who: &Who,
         home: usize,
         calls: &[Call<'_, '_>],
         out: &mut Vec<u8>,
     ) -> usize {
-        let core = self.slots.owner(calls[0].slot);
-        if calls[1..].iter().any(|call| self.slots.owner(call.slot) != core) {
-            return 0;
-        }
-        let Some(mut state) = self.baton(core).try_take() else { return 0 };
-        state.book.borrowed += u64::from(core != home);
+        let calls = &calls[..calls.len().min(TOGETHER_CALLS)];
+        let Some(mut states) = self.take_all(calls) else { return 0 };
         let mut replies = Out::with_buffer(std::mem::take(out), who.resp3);
-        let done = run_group(self, &mut state, core, who, calls.iter().copied(), &mut replies, None);
-        drop(state);
+        let done = run_group(self, &mut states, home, who, calls.iter().copied(), &mut replies, None);
+        drop(states);
         *out = replies.into_bytes();
         self.settle();
         done
+    }
+
+    /// The states of the cores that own the keys of these commands, in ascending order, unless they are many or taken.
+    #[inline]
+    fn take_all(&self, calls: &[Call<'_, '_>]) -> Option<Together<'_>> {
+        let mut cores: SmallVec<[usize; TOGETHER_CORES]> = SmallVec::new();
+        for call in calls {
+            let owner = self.slots.owner(call.slot);
+            if let Err(place) = cores.binary_search(&owner) {
+                if cores.len() == TOGETHER_CORES {
+                    return None;
+                }
+                cores.insert(place, owner);
+            }
+        }
+        let mut states = Together::new();
+        for core in cores {
+            states.push((core, self.try_for_a_while(core)?));
+        }
+        Some(states)
+    }
+
+    /// Takes the baton of a core unless it is taken for longer than a short batch takes.
+    #[inline]
+    fn try_for_a_while(&self, core: usize) -> Option<Holding<'_, CoreState>> {
+        let baton = self.baton(core);
+        baton.try_take().or_else(|| {
+            (0..TRIES).find_map(|_| {
+                std::hint::spin_loop();
+                baton.try_take()
+            })
+        })
     }
 
     /// The commands belong to several cores, or their core is busy.
@@ -278,10 +319,10 @@ impl Node {
                 open.sent.push(Sent { places, reply });
                 continue;
             };
-            state.book.borrowed += if core == home { 0 } else { places.len() as u64 };
             let mut replies = Out::new(who.resp3);
             let mut ends = Vec::with_capacity(places.len());
-            run_group(self, &mut state, core, who, of_group, &mut replies, Some(&mut ends));
+            let own = &mut (core, &mut *state);
+            run_group(self, own, home, who, of_group, &mut replies, Some(&mut ends));
             drop(state);
             open.keep(&places, Replies { bytes: replies.into_bytes(), ends, journaled: false });
         }
@@ -343,7 +384,8 @@ impl Node {
             // What the holder's own commands have left counts for the holder, what these leave for the asker.
             state.push_effects();
             let journaled = journal::for_others(|| {
-                run_group(&node, state, core, &who, calls, &mut replies, Some(&mut reply_ends));
+                let own = &mut (core, &mut *state);
+                run_group(&node, own, core, &who, calls, &mut replies, Some(&mut reply_ends));
                 // The replies may leave from now on, so what they speak of must be in the log.
                 state.push_effects();
             });
@@ -431,12 +473,36 @@ impl Open {
     }
 }
 
-/// Runs the commands of a group on the core that owns their slots. Stops before a command whose slot has moved away;
+/// What a group is run on: the state of one core, or of some.
+trait States {
+    /// The state that owns a slot, and the number of its core; none if the slot has moved away.
+    fn of(&mut self, slot: Slot) -> Option<(usize, &mut CoreState)>;
+}
+
+impl States for (usize, &mut CoreState) {
+    #[inline]
+    fn of(&mut self, slot: Slot) -> Option<(usize, &mut CoreState)> {
+        self.1.shard.owns(slot).then_some((self.0, &mut *self.1))
+    }
+}
+
+/// The states of some cores, each with the number of its core.
+type Together<'n> = SmallVec<[(usize, Holding<'n, CoreState>); TOGETHER_CORES]>;
+
+impl States for Together<'_> {
+    #[inline]
+    fn of(&mut self, slot: Slot) -> Option<(usize, &mut CoreState)> {
+        let (core, state) = self.iter_mut().find(|(_, state)| state.shard.owns(slot))?;
+        Some((*core, state))
+    }
+}
+
+/// Runs the commands of a group for a connection of core `home`. Stops before a command whose slot has moved away;
 /// returns how many were run. `ends` receives where each reply ends in `out`.
 fn run_group<'n, 'b>(
     node: &Arc<Node>,
-    state: &mut CoreState,
-    core: usize,
+    states: &mut impl States,
+    home: usize,
     who: &Who,
     calls: impl Iterator<Item = Call<'n, 'b>>,
     out: &mut Out,
@@ -452,11 +518,10 @@ fn run_group<'n, 'b>(
     state.shard.caller = who.id;
     while calls.peek().is_some() {
         let window: SmallVec<[Call<'_, '_>; WINDOW]> = calls.by_ref().take(WINDOW).collect();
-        prefetch(node, &state.shard, who.db, &window, &mut hashes);
+        prefetch(node, states, who.db, &window, &mut hashes);
         for (call, hash) in window.iter().zip(hashes) {
-            if !state.shard.owns(call.slot) {
-                return done;
-            }
+            let Some((core, state)) = states.of(call.slot) else { return done };
+            state.book.borrowed += u64::from(core != home);
             let start = out.len();
             let outcome = run_call(node, state, core, who, call, hash, out, &settings, now_ms);
             if outcome.is_none_or(|outcome| outcome == Outcome::Refused) {
@@ -493,19 +558,31 @@ fn run_group<'n, 'b>(
 #[inline]
 fn prefetch(
     node: &Node,
-    shard: &baton_engine::keyspace::Shard,
+    states: &mut impl States,
     db: usize,
     window: &[Call<'_, '_>],
     hashes: &mut [u64; WINDOW],
 ) {
     for (call, hash) in window.iter().zip(hashes.iter_mut()) {
         *hash = node.hasher().hash(call.key());
-        shard.prefetch_slot(call.slot);
+        if let Some((_, state)) = states.of(call.slot) {
+            state.shard.prefetch_slot(call.slot);
+        }
     }
     // A single command waits for its memory either way.
-    if window.len() > 1 {
-        for (call, hash) in window.iter().zip(hashes) {
-            shard.prefetch_entry(call.slot, db, *hash);
+    if window.len() == 1 {
+        return;
+    }
+    for (call, hash) in window.iter().zip(hashes.iter()) {
+        if let Some((_, state)) = states.of(call.slot) {
+            state.shard.prefetch_entry(call.slot, db, *hash);
+        }
+    }
+    let inside = window.iter().zip(hashes.iter()).filter(|(call, _)| call.command.looks_inside);
+    for (call, hash) in inside {
+        let behind = call.args.get(call.only_key + 1..).unwrap_or_default();
+        if let Some((_, state)) = states.of(call.slot) {
+            state.shard.prefetch_inside((call.slot, db, *hash), call.key(), behind);
         }
     }
 }
