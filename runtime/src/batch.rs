@@ -515,13 +515,13 @@ fn run_group<'n, 'b>(
     let mut calls = calls.peekable();
     let mut hashes = [0; WINDOW];
     let full = if ends.is_none() { out.len() + REPLIES_MAX } else { usize::MAX };
-    state.shard.caller = who.id;
     while calls.peek().is_some() {
         let window: SmallVec<[Call<'_, '_>; WINDOW]> = calls.by_ref().take(WINDOW).collect();
         prefetch(node, states, who.db, &window, &mut hashes);
         for (call, hash) in window.iter().zip(hashes) {
             let Some((core, state)) = states.of(call.slot) else { return done };
             state.book.borrowed += u64::from(core != home);
+            state.shard.caller = who.id;
             let start = out.len();
             let outcome = run_call(node, state, core, who, call, hash, out, &settings, now_ms);
             if outcome.is_none_or(|outcome| outcome == Outcome::Refused) {

@@ -19,6 +19,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, Interest};
+use tokio::runtime::LocalOptions;
 use tokio::sync::mpsc;
 
 /// What listens.
@@ -93,7 +94,8 @@ pub fn run(
     listeners: Vec<Listener>,
     inlet: mpsc::UnboundedReceiver<Arrival>,
 ) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -101,8 +103,7 @@ pub fn run(
             return server.shut_down();
         }
     };
-    let local = tokio::task::LocalSet::new();
-    local.block_on(&runtime, serve(server, core, listeners, inlet));
+    runtime.block_on(serve(server, core, listeners, inlet));
 }
 
 async fn serve(
@@ -233,7 +234,6 @@ fn open(server: &Arc<Server>, core: usize, accepted: Accepted, buffers: &Rc<Buff
         Accepted::Tcp(stream, peer) => {
             let local = stream.local_addr().ok();
             let fd = stream.as_raw_fd();
-            tune(server, &stream);
             tokio::net::TcpStream::from_std(stream).map(|stream| {
                 admit(server, core, stream, Some(peer.ip()), buffers, || {
                     enter(server, Origin::Tcp(peer, local), fd, core)
@@ -243,7 +243,6 @@ fn open(server: &Arc<Server>, core: usize, accepted: Accepted, buffers: &Rc<Buff
         Accepted::Tls(stream, peer) => {
             let origin = Origin::Tcp(peer, stream.local_addr().ok());
             let fd = stream.as_raw_fd();
-            tune(server, &stream);
             tokio::net::TcpStream::from_std(stream).and_then(|stream| {
                 let client = admit_tls(server, peer.ip(), || enter(server, origin, fd, core))?;
                 tokio::task::spawn_local(serve_tls(
@@ -294,20 +293,6 @@ fn admit<S: AsyncRead + AsyncWrite + Unpin + 'static>(
         connection.serve().await;
         leave(connection.into_session());
     });
-}
-
-fn tune(server: &Server, stream: &std::net::TcpStream) {
-    let socket = socket2::SockRef::from(stream);
-    // Failing to tune a socket is no reason to refuse its client.
-    let _ = socket.set_tcp_nodelay(true);
-    let idle = server.settings().tcp_keepalive;
-    if idle > 0 {
-        let keepalive = socket2::TcpKeepalive::new()
-            .with_time(Duration::from_secs(u64::from(idle)))
-            .with_interval(Duration::from_secs(u64::from((idle / 3).max(1))))
-            .with_retries(3);
-        let _ = socket.set_tcp_keepalive(&keepalive);
-    }
 }
 
 /// How long a client may take for the handshake of TLS.

@@ -8,11 +8,12 @@ use crate::core::{Arrival, Listener};
 use crate::log;
 use crate::logging::Level;
 use crate::server::Server;
-use socket2::SockRef;
+use socket2::{SockRef, TcpKeepalive};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, ToSocketAddrs};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
+use std::time::Duration;
 
 /// A socket that listens. `address` is none for the Unix socket.
 pub struct Bound {
@@ -112,6 +113,29 @@ fn hand_out(server: &Server, listeners: &[Bound]) {
     }
 }
 
+/// Lets connections that come from now on have the settings of today.
+pub fn tune_all(server: &Server) {
+    let settings = server.settings();
+    for bound in server.listening.lock().iter() {
+        if let Listener::Tcp(listener) | Listener::Tls(listener) = &bound.listener {
+            tune(SockRef::from(listener), &settings);
+        }
+    }
+}
+
+/// What every connection is to have, set once for the socket that accepts them: they inherit it, and five calls of the
+/// system for each are saved.
+fn tune(socket: SockRef<'_>, settings: &Settings) {
+    let idle = settings.tcp_keepalive;
+    let keepalive = TcpKeepalive::new()
+        .with_time(Duration::from_secs(u64::from(idle)))
+        .with_interval(Duration::from_secs(u64::from((idle / 3).max(1))))
+        .with_retries(3);
+    let tuned = if idle > 0 { socket.set_tcp_keepalive(&keepalive) } else { socket.set_keepalive(false) };
+    // Failing to tune a socket is no reason to refuse its clients.
+    let _ = tuned.and_then(|()| socket.set_tcp_nodelay(true));
+}
+
 /// Removes the file of the Unix socket.
 pub fn remove_socket(settings: &Settings) {
     if let Some(path) = settings.unixsocket.set() {
@@ -143,7 +167,7 @@ fn open_port(
             let known = current.iter().find(|bound| bound.address == Some(address));
             let listener = match known {
                 Some(bound) => kind(bound.listener.try_clone_tcp()?),
-                None => kind(listen(address, settings.tcp_backlog)?),
+                None => kind(listen(address, settings)?),
             };
             Ok(Bound { address: Some(address), listener })
         });
@@ -185,7 +209,7 @@ fn resolve(name: &str, port: u16) -> io::Result<SocketAddr> {
     Ok(SocketAddr::new(ip, port))
 }
 
-fn listen(address: SocketAddr, backlog: u32) -> io::Result<std::net::TcpListener> {
+fn listen(address: SocketAddr, settings: &Settings) -> io::Result<std::net::TcpListener> {
     use socket2::{Domain, Protocol, Socket, Type};
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
@@ -193,7 +217,8 @@ fn listen(address: SocketAddr, backlog: u32) -> io::Result<std::net::TcpListener
     }
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
-    socket.listen(backlog_of(backlog))?;
+    tune(SockRef::from(&socket), settings);
+    socket.listen(backlog_of(settings.tcp_backlog))?;
     socket.set_nonblocking(true)?;
     Ok(socket.into())
 }
@@ -208,5 +233,31 @@ impl Bound {
         if let Listener::Tcp(listener) | Listener::Tls(listener) = &self.listener {
             let _ = SockRef::from(listener).shutdown(Shutdown::Both);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpStream;
+
+    #[test]
+    fn connections_inherit_what_their_listener_was_given() {
+        let mut settings = Settings { tcp_keepalive: 120, ..Settings::default() };
+        let listener = listen((Ipv4Addr::LOCALHOST, 0).into(), &settings).unwrap();
+        listener.set_nonblocking(false).unwrap();
+        let accepted = || {
+            let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            listener.accept().unwrap().0
+        };
+        let first = accepted();
+        let socket = SockRef::from(&first);
+        assert!(socket.tcp_nodelay().unwrap() && socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(120));
+        assert_eq!(socket.tcp_keepalive_interval().unwrap(), Duration::from_secs(40));
+        assert_eq!(socket.tcp_keepalive_retries().unwrap(), 3);
+        settings.tcp_keepalive = 0;
+        tune(SockRef::from(&listener), &settings);
+        assert!(!SockRef::from(&accepted()).keepalive().unwrap());
     }
 }

@@ -211,6 +211,9 @@ fn follow(server: &Arc<Server>, changed: &[&'static Setting]) {
     if changed.iter().any(|setting| setting.name == "requirepass") {
         server.acl.set_default_password(&settings.requirepass);
     }
+    if changed.iter().any(|setting| setting.name == "tcp-keepalive") {
+        listen::tune_all(server);
+    }
     if changed.iter().any(|setting| setting.name == "appendonly") {
         persistence::turn_log(server);
     }
