@@ -1,12 +1,13 @@
 //! The journal: one ordered log of all effects, which the file, the replicas and a slot on its way all read.
 //!
-//! | file      | holds                                                        |
-//! |-----------|--------------------------------------------------------------|
-//! | `pending` | what has been pushed and not written, and who else follows   |
-//! | `writer`  | the files: blocks, cuts, what a failed write leaves          |
-//! | `health`  | whether the log can be relied on                             |
-//! | `thread`  | the thread that syncs, and tries again what failed           |
-//! | `bell`    | wakes that thread                                            |
+//! | file        | holds                                                        |
+//! |-------------|--------------------------------------------------------------|
+//! | `pending`   | what has been pushed and not written, and who else follows   |
+//! | `writer`    | the files: blocks, cuts, what a failed write leaves          |
+//! | `health`    | whether the log can be relied on                             |
+//! | `thread`    | the thread that syncs, and tries again what failed           |
+//! | `bell`      | wakes that thread                                            |
+//! | `gathering` | lets one sync be for many clients                            |
 //!
 //! The way of an effect:
 //!
@@ -28,6 +29,7 @@
 //! Absent on purpose: names of files, the manifest, reading the log back.
 
 mod bell;
+mod gathering;
 mod health;
 mod pending;
 mod thread;
@@ -190,6 +192,7 @@ struct Shared {
     syncs: AtomicU64,
     start: Instant,
     bell: bell::Bell,
+    gathering: gathering::Gathering,
     /// By core: who is to be woken when the log has come on.
     cores: Vec<AtomicWaker>,
 }
@@ -221,6 +224,7 @@ impl Journal {
             syncs: AtomicU64::new(0),
             start: Instant::now(),
             bell: bell::Bell::new(),
+            gathering: gathering::Gathering::default(),
             cores: (0..cores).map(|_| AtomicWaker::new()).collect(),
         };
         Self { shared: Arc::new(shared), thread: Mutex::default() }
@@ -240,6 +244,7 @@ impl Journal {
         {
             let mut pending = self.shared.pending.lock();
             pending.push(effects);
+            self.shared.gathering.pushed();
             self.shared.pushed.store(pending.end, Ordering::Release);
         }
         effects.clear();
@@ -300,6 +305,7 @@ impl Journal {
         }
         drop(writer);
         shared.bell.ring_if_asleep();
+        shared.gathering.written(&shared.bell);
     }
 
     /// Whether a reply may leave whose command has pushed effects up to this offset.

@@ -1,5 +1,6 @@
 //! The thread of the journal: syncs when the policy says so, and tries again each second while the log fails.
 
+use super::gathering::Crowd;
 use super::health::Health;
 use super::{Policy, Shared};
 use std::sync::atomic::Ordering;
@@ -14,6 +15,7 @@ const SYNC: Duration = Duration::from_secs(1);
 pub(super) fn run(shared: &Shared) {
     let mut last_sync: Option<Instant> = None;
     let mut failing: Option<Failing> = None;
+    let mut crowd = Crowd::default();
     while !shared.stopped.load(Ordering::Acquire) {
         if shared.failing.load(Ordering::Acquire) {
             let failing = failing.get_or_insert_with(Failing::begin);
@@ -36,13 +38,17 @@ pub(super) fn run(shared: &Shared) {
         }
         let due = match shared.policy() {
             Policy::EverySecond => last_sync.and_then(|last| SYNC.checked_sub(last.elapsed())),
-            Policy::Always | Policy::Never => None,
+            Policy::Always => {
+                crowd.gather(&shared.gathering, &shared.bell);
+                None
+            }
+            Policy::Never => None,
         };
         match due.filter(|left| !left.is_zero()) {
             Some(left) => shared.bell.doze(Some(left)),
             None => {
                 last_sync = Some(Instant::now());
-                shared.sync();
+                crowd.sync(&shared.gathering, || shared.sync());
             }
         }
     }
