@@ -1,6 +1,6 @@
 //! One call of a `Store`: what a program pays that links it. `get` and `set` go the short way, `run` looks a command up by
 //! its name and reads its reply; the difference is what that costs. With two threads the time per call should be little more
-//! than half: if it is not, they meet at batons or at a cache line.
+//! than half, as long as there are processors for them: if it is not, they meet at batons or at a cache line.
 
 use baton::Store;
 use baton_benches::{Picks, key};
@@ -50,7 +50,7 @@ fn several_threads(c: &mut Criterion) {
     let store = filled();
     let mut group = c.benchmark_group("store/threads");
     group.throughput(Throughput::Elements(1));
-    for threads in [1, 2] {
+    for threads in [1, 2, 4] {
         group.bench_function(threads.to_string(), |b| {
             b.iter_custom(|calls| on_threads(&store, threads, calls));
         });
