@@ -48,7 +48,7 @@ const MISCHIEF: &[Command] = &[
         name: "BBOOM",
         arity: Arity::Exactly(3),
         flags: &[Flag::Write, Flag::Blocking],
-        keys: &[keys(1, 0, 1, &[KeyFlag::Rw, KeyFlag::Delete])],
+        keys: &[keys(1, 0, 1, &[KeyFlag::Rw, KeyFlag::Access, KeyFlag::Delete])],
         run: Run::Keys(bboom),
         ..Command::BASE
     },
