@@ -39,7 +39,7 @@ impl Seen {
     }
 }
 
-/// A write that a replica has confirmed: it is lost only if that replica is.
+/// A write that a replica has confirmed: it is lost only if that replica is, or is told to follow one that lacks it.
 struct Confirmed {
     value: u64,
     by: usize,
@@ -188,7 +188,9 @@ impl World {
         self.seen.failovers += 1;
         for Confirmed { value, by, crashes } in std::mem::take(&mut self.confirmed) {
             let witness = &self.nodes[by];
-            if witness.is_up && witness.crashes == crashes && witness.history.id == id {
+            // One that was sent all data of a replica that lags has given up what it had.
+            let keeps = witness.knows && witness.data.values.contains(&value);
+            if keeps && witness.is_up && witness.crashes == crashes && witness.history.id == id {
                 assert!(
                     self.nodes[new].data.values.contains(&value),
                     "{value} was confirmed by {by}, {new} lacks it"

@@ -544,7 +544,11 @@ fn kill(session: &mut Session, args: &[&[u8]], _: Option<&mut Held<'_>>) -> Resu
         Filters::parse(&session.server, &args[2..], true)?
     };
     let clients = filters.clients(session);
-    let primary = !old && filters.means_primary() && session.server.replica.cut();
+    let replica = &session.server.replica;
+    let is_primary = |address: &[u8]| {
+        replica.following().is_some_and(|it| format!("{}:{}", it.host, it.port).as_bytes() == address)
+    };
+    let primary = (if old { is_primary(args[2]) } else { filters.means_primary() }) && replica.cut();
     for client in &clients {
         if client.id == session.client.id {
             client.end(End::AfterReply);
