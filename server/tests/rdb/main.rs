@@ -76,6 +76,19 @@ fn commands() -> Vec<Words> {
         let scored = (0..count).flat_map(|n| [scores[n % scores.len()].to_owned(), member(n)]).collect();
         add("ZADD", &format!("zset:{name}"), scored);
     }
+    // Nodes of Redis's layout: the same fields, others, negative differences, numbers, and what needs longer lengths.
+    for n in 0..250 {
+        let id = format!("{}-{}", 5 + n / 7, 9 - n % 7 + n / 7 * 10 + n % 7 * 2);
+        let fields = if n % 9 == 8 { "other" } else { "field" };
+        add("XADD", "stream:many", vec![id, fields.to_owned(), number(n), "text".to_owned(), word(n)]);
+    }
+    add("XDEL", "stream:many", (0..60).map(|n| format!("{}", 5 + n)).chain(["6-19".to_owned()]).collect());
+    add("XADD", "stream:one", ["1700000000000-0", "f", "v"].map(str::to_owned).to_vec());
+    for n in 0..3 {
+        add("XADD", "stream:wide", vec![format!("1-{}", n + 1), long(n), "x".repeat(3_000 + n)]);
+    }
+    add("XADD", "stream:gone", ["1-1", "f", "v"].map(str::to_owned).to_vec());
+    add("XDEL", "stream:gone", vec!["1-1".to_owned()]);
     all
 }
 
@@ -85,7 +98,9 @@ fn fill(server: &mut Client) -> Vec<Vec<u8>> {
         let reply = server.call(command);
         assert!(!reply.is_error(), "{reply:?}");
     }
-    commands.into_iter().map(|mut words| words.swap_remove(1)).collect()
+    let mut keys: Vec<Vec<u8>> = commands.into_iter().map(|mut words| words.swap_remove(1)).collect();
+    keys.dedup();
+    keys
 }
 
 fn dump_of(server: &mut Client, key: &[u8]) -> Vec<u8> {
