@@ -128,7 +128,8 @@ fn load_group(input: &mut Input<'_>, kind: Kind, stream: &mut Stream) -> Result<
     let (name, last_id) = (string::text(input)?, load_id(input)?);
     let entries_read = match kind {
         Kind::Stream => stream.log().count_up_to(last_id),
-        _ => Some(length::plain(input)?).filter(|read| *read != UNKNOWN),
+        // No command could set more than a signed number says.
+        _ => i64::try_from(length::plain(input)?).map(i64::unsigned_abs).ok(),
     };
     let mut group = Group::new(last_id, entries_read);
     let mut unowned = load_pending(input)?;

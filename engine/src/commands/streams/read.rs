@@ -316,7 +316,7 @@ fn give(out: &mut Out, log: &Log, group: &mut Group, start: StreamId, count: usi
         log.range(start, StreamId::MAX).take(count).inspect(|entry| {
             let id = entry.id;
             group.entries_read = match group.entries_read {
-                Some(read) if !log.has_gaps_from(id) => Some(read.wrapping_add(1)),
+                Some(read) if !log.has_gaps_from(id) => i64::try_from(read + 1).map(i64::unsigned_abs).ok(),
                 _ => log.count_up_to(id),
             };
             group.last_id = id;

@@ -12,6 +12,8 @@ use std::collections::{BTreeMap, btree_map};
 
 /// New nodes get room for so many bytes at most before they need it.
 const ROOM_MAX: usize = 4096;
+/// Where counts of entries end: commands take no larger ones.
+pub(super) const COUNT_MAX: u64 = i64::MAX as u64;
 /// About what a node takes besides its listpack.
 const NODE_OVERHEAD: usize = 64;
 
@@ -171,10 +173,10 @@ impl Log {
         if id > last_id || max_deleted_id != StreamId::MIN && max_deleted_id >= self.first_id {
             return None;
         }
-        let before_first = entries_added.wrapping_sub(self.len);
+        let before_first = entries_added.saturating_sub(self.len);
         match id.cmp(&self.first_id) {
             std::cmp::Ordering::Less => Some(before_first),
-            std::cmp::Ordering::Equal => Some(before_first.wrapping_add(1)),
+            std::cmp::Ordering::Equal => Some((before_first + 1).min(COUNT_MAX)),
             std::cmp::Ordering::Greater => None,
         }
     }
@@ -202,7 +204,7 @@ impl Log {
             }
         }
         self.len += 1;
-        self.books.entries_added = self.books.entries_added.wrapping_add(1);
+        self.books.entries_added = (self.books.entries_added + 1).min(COUNT_MAX);
         self.books.last_id = id;
         if self.len == 1 {
             self.first_id = id;
@@ -274,9 +276,9 @@ impl Log {
     /// # Errors
     /// [`Corrupt`] if it is none, or does not come after the others.
     pub fn push_node(&mut self, base: StreamId, pack: Listpack) -> Result<(), Corrupt> {
-        let (node, first, last) = Node::checked(pack, base)?;
-        // Until the books are set, the last id is that of the last entry.
-        if first <= self.books.last_id && self.books.last_id != StreamId::MIN {
+        let (node, last) = Node::checked(pack, base)?;
+        // Until the books are set, the last id is that of the last entry. No base is the least id: none has it.
+        if base <= self.books.last_id {
             return Err(Corrupt { offset: 0, expected: "nodes in order" });
         }
         self.books.last_id = last;
@@ -304,6 +306,7 @@ impl Log {
         }
         let made_up = Books { last_id, max_deleted_id: StreamId::MIN, entries_added: len };
         self.books = books.unwrap_or(made_up);
+        self.books.entries_added = self.books.entries_added.min(COUNT_MAX);
         self.find_first_id();
         Ok(())
     }
@@ -320,8 +323,8 @@ impl Log {
     pub fn assert_invariants(&self) {
         let (mut len, mut last) = (0, None);
         for (base, node) in self.nodes_from(StreamId::MIN) {
-            let (_, first, end) = Node::checked(node.pack().clone(), base).expect("a sound node");
-            assert!(last.is_none_or(|last| last < first), "nodes ascend");
+            let (_, end) = Node::checked(node.pack().clone(), base).expect("a sound node");
+            assert!(last.is_none_or(|last| last < base), "nodes ascend");
             assert!(node.live() > 0, "a node has live entries");
             (len, last) = (len + node.live(), Some(end));
         }

@@ -99,13 +99,13 @@ impl Node {
         texts.saturating_add(fields).saturating_add(16 * AROUND)
     }
 
-    /// Takes over a node from outside, after a look at every element; `base` is the id its entries are relative to. Also
-    /// returns the ids of its first and last entries, deleted or not.
+    /// Takes over a node from outside, after a look at every element; `base` is the id its entries are relative to, and not
+    /// above any of them. Also returns the id of its last entry, deleted or not.
     ///
     /// # Errors
     /// The elements are no entries in ascending order, or the counts of the master are wrong. The offset is
     /// that of the element.
-    pub(super) fn checked(pack: Listpack, base: StreamId) -> Result<(Self, StreamId, StreamId), Corrupt> {
+    pub(super) fn checked(pack: Listpack, base: StreamId) -> Result<(Self, StreamId), Corrupt> {
         let node = Self(pack);
         let mut walk = Check { rest: node.0.iter(), seen: 0 };
         let (live, deleted) = (walk.count()?, walk.count()?);
@@ -114,7 +114,7 @@ impl Node {
         if walk.int()? != 0 {
             return Err(walk.corrupt("the end of the master entry"));
         }
-        let (mut counted_live, mut counted_deleted, mut ends) = (0u64, 0u64, None);
+        let (mut counted_live, mut counted_deleted, mut last) = (0u64, 0u64, None);
         while walk.rest.pos().is_some() {
             let before = walk.seen;
             let flags = walk.int()?;
@@ -122,11 +122,10 @@ impl Node {
                 return Err(walk.corrupt("flags of an entry"));
             }
             let id = id_after(base, walk.int()?, walk.int()?);
-            let (first, last) = ends.unwrap_or((id, id));
-            if id < base || ends.is_some() && id <= last {
+            if id < base || last.is_some_and(|last| id <= last) {
                 return Err(walk.corrupt("ids that ascend"));
             }
-            ends = Some((first, id));
+            last = Some(id);
             let values = if flags & SAME_FIELDS == 0 { walk.count()?.saturating_mul(2) } else { fields };
             walk.skip(values)?;
             let elements = walk.seen - before;
@@ -139,10 +138,8 @@ impl Node {
                 counted_deleted += 1
             };
         }
-        match ends {
-            Some((first, last)) if counted_live == live && counted_deleted == deleted => {
-                Ok((node, first, last))
-            }
+        match last {
+            Some(last) if counted_live == live && counted_deleted == deleted => Ok((node, last)),
             _ => Err(walk.corrupt("as many entries as the master says")),
         }
     }

@@ -249,6 +249,12 @@ fn nodes_out_of_order_are_refused() {
     log.push_node(StreamId::new(5, 0), node(&one)).unwrap();
     assert!(log.push_node(StreamId::new(4, 0), node(&one)).is_err());
     assert!(log.push_node(StreamId::new(5, 0), node(&one)).is_err());
+    // Its entry comes later, but it would have the place of the other.
+    assert!(
+        log.push_node(StreamId::new(5, 0), node(&["1", "0", "1", "f", "0", "2", "1", "0", "v", "4"]))
+            .is_err()
+    );
+    assert!(Log::default().push_node(StreamId::MIN, node(&one)).is_err());
     log.push_node(StreamId::new(5, 1), node(&one)).unwrap();
     assert!(log.clone().finish(1, StreamId::new(5, 1), None).is_err());
     assert!(log.clone().finish(2, StreamId::new(5, 0), None).is_err());
