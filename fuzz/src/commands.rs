@@ -6,7 +6,7 @@ use baton_engine::command::Command;
 use baton_engine::commands;
 use baton_engine::effects::Effect;
 use baton_engine::keyspace::{Keyspace, scan};
-use baton_engine::testing::{Bench, words};
+use baton_engine::testing::{Bench, canonical, words};
 use std::collections::BTreeMap;
 
 /// Strings and replies stay small, so that a run is quick.
@@ -193,6 +193,11 @@ fn content(bench: &mut Bench, key: &[u8]) -> Option<Vec<Vec<u8>>> {
                 shown
             };
             (fields.into_iter().map(with_value).collect(), true)
+        }
+        b"+stream\r\n" => {
+            let keyspace = Keyspace::one(&mut bench.shard, &bench.settings, bench.db, bench.now_ms);
+            let value = keyspace.peek(key).expect("a stream");
+            (vec![canonical(value).into_bytes()], false)
         }
         other => panic!("an unknown type: {}", other.escape_ascii()),
     };
