@@ -3,6 +3,7 @@
 
     benches/side_by_side.py                               all of it; writes target/side_by_side/{table.md,*.svg,samples.json}
     benches/side_by_side.py --server 'name=command ...'   another server; {port} and {dir} are filled in
+    benches/side_by_side.py --docs                        puts table and plots into docs/performance.md too
     benches/side_by_side.py --only 'pipeline 16'          only the rows whose name contains this
     benches/side_by_side.py --keys 200000 --seconds 0.3 --rounds 1      a quick look
 
@@ -203,6 +204,7 @@ def tables(load, memory, names, options):
     return "\n".join(lines) + "\n"
 
 
+BEGIN, END = "<!-- side_by_side.py: begin -->", "<!-- side_by_side.py: end -->"
 COLORS = ["#1b6ca8", "#c8553d", "#8a8d91", "#588157", "#7b4b94"]
 
 
@@ -231,6 +233,21 @@ def plot(title, load, names, figure):
     return "\n".join(out) + "\n</svg>\n"
 
 
+def write_docs(table, plots):
+    """Puts the table and the plots between the marks in docs/performance.md."""
+    page, pictures = os.path.join(ROOT, "docs", "performance.md"), os.path.join(ROOT, "docs", "performance")
+    os.makedirs(pictures, exist_ok=True)
+    links = []
+    for name, (title, svg) in plots.items():
+        with open(os.path.join(pictures, f"{name}.svg"), "w") as file:
+            file.write(svg)
+        links.append(f"![{title}](performance/{name}.svg)")
+    with open(page) as file:
+        before, marked = file.read().split(BEGIN)
+    with open(page, "w") as file:
+        file.write("\n".join([before + BEGIN, "", table, *links, "", END + marked.split(END)[1]]))
+
+
 def find_servers(options, directory):
     cores = min(2, os.cpu_count() or 1)
     ours = os.path.join(options.target, "release", "baton")
@@ -252,6 +269,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=1.0, help="of each sample")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out")
+    parser.add_argument("--docs", action="store_true", help="write docs/performance.md")
     options = parser.parse_args()
     out = options.out or os.path.join(options.target, "side_by_side")
     os.makedirs(out, exist_ok=True)
@@ -266,13 +284,17 @@ def main():
     names = [server.name for server in servers]
     with open(os.path.join(out, "samples.json"), "w") as file:
         json.dump({"load": load, "memory": memory, "options": vars(options)}, file, indent=1)
-    for figure, title in (("ops", "Operations per second"), ("cpu_us", "CPU time of the server per operation, us"),
-                          ("p99_ms", "99th percentile of the latency, ms")):
+    titles = {"ops": "Operations per second", "cpu_us": "CPU time of the server per operation, us",
+              "p99_ms": "99th percentile of the latency, ms"}
+    plots = {figure: (title, plot(title, load, names, figure)) for figure, title in titles.items()}
+    for figure, (_, svg) in plots.items():
         with open(os.path.join(out, f"{figure}.svg"), "w") as file:
-            file.write(plot(title, load, names, figure))
+            file.write(svg)
     table = tables(load, memory, names, options)
     with open(os.path.join(out, "table.md"), "w") as file:
         file.write(table)
+    if options.docs:
+        write_docs(table, plots)
     print(table)
 
 
