@@ -211,7 +211,7 @@ fn acl_check_cmd(stack: &mut Stack<'_>) -> Returned {
     };
     let allowed = call::with_arguments(stack, |args| {
         let command = run.find(args)?;
-        Some(run.host.permit(command, args).is_ok())
+        Some(run.host.would_permit(command, args))
     })?;
     let Some(allowed) = allowed else {
         return Err(error_table("Invalid command passed to server.acl_check_cmd()"));

@@ -29,6 +29,11 @@ pub trait Host {
         Ok(())
     }
 
+    /// The same as a question, which nobody hears of.
+    fn would_permit(&self, _command: &Registered, _args: &[&[u8]]) -> bool {
+        true
+    }
+
     /// Why nothing may be changed at the moment, if nothing may.
     fn stops_writes(&self) -> Option<CommandError> {
         None

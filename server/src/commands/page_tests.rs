@@ -16,12 +16,8 @@ const REASONS: &[(&str, &str)] = &[
         "there is no `import-mode`, in which expired keys are kept for who imports a data set",
     ),
     ("CLUSTER", "cluster: there is no cluster mode yet"),
-    ("EVAL", "scripts are not there yet"),
-    ("FCALL", "scripts are not there yet"),
-    ("FUNCTION", "scripts are not there yet"),
     ("READONLY", "cluster: there is no cluster mode yet"),
     ("READWRITE", "cluster: there is no cluster mode yet"),
-    ("SCRIPT", "scripts are not there yet"),
     ("SENTINEL", "only a Sentinel has it, and a node does not serve as one yet"),
 ];
 

@@ -84,6 +84,10 @@ impl Host for Caller<'_> {
         })
     }
 
+    fn would_permit(&self, command: &Registered, args: &[&[u8]]) -> bool {
+        self.session.rights.check(command, args).is_ok()
+    }
+
     fn stops_writes(&self) -> Option<CommandError> {
         persistence::stops_writes(&self.session.server).then_some(persistence::STOPPED)
     }

@@ -135,6 +135,33 @@ fn who_waited_may_be_refused_in_the_end() {
 }
 
 #[test]
+fn scripts_may_do_what_their_caller_may() {
+    let mut server = server();
+    let mut admin = server.client();
+    let mut u = user(&mut server, "~a +eval +get");
+    let mut eval = |script: &str, key: &str| show(&u.call(&["EVAL", script, "1", key]));
+    assert_eq!(eval("return redis.call('get', KEYS[1])", "a"), "$-1");
+    assert_eq!(eval("return 1", "b"), NO_KEY);
+    assert!(
+        eval("return redis.call('get', 'b')", "a")
+            .starts_with("-NOPERM ACL failure in script: No permissions")
+    );
+    assert!(
+        eval("return redis.call('set', KEYS[1], 1)", "a")
+            .starts_with("-NOPERM ACL failure in script: User u has")
+    );
+    let log = admin.run("ACL LOG");
+    let places = log
+        .elements()
+        .map(|all| all.iter().filter_map(|entry| Some(entry.elements()?[5].text())).collect::<Vec<_>>());
+    assert_eq!(places.as_deref(), Some(&["lua".to_owned(), "lua".to_owned(), "toplevel".to_owned()][..]));
+    // To ask is no offence.
+    let ask = "return {redis.acl_check_cmd('get', 'a'), redis.acl_check_cmd('get', 'b'), redis.acl_check_cmd('set', 'a', 1)}";
+    assert_eq!(eval(ask, "a"), "[:1, $-1, $-1]");
+    assert_eq!(admin.run("ACL LOG").elements().map(<[_]>::len), Some(3));
+}
+
+#[test]
 fn new_rules_hold_for_the_next_command() {
     let mut server = server();
     let mut admin = server.client();
