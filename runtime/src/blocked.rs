@@ -86,6 +86,7 @@ pub(crate) fn waiter(
     let mut waiter = Waiter::new(who.id, args, run, who.db, who.resp3, wants, keys, may, answer);
     // A group that goes with its stream leaves nothing to wait for.
     waiter.needs_keys = wants == KeyType::Stream && command.has(Flag::Write);
+    waiter.remembers = who.remembers && command.has(Flag::ReadOnly);
     Some(Arc::new(waiter))
 }
 
@@ -209,6 +210,9 @@ fn run_claimed(
         waiter.finish();
         return (waiter.answer)(out.into_bytes());
     }
+    // What it changes is its client's doing, not that of whoever holds the batons.
+    let holder = list.get(0).caller;
+    (0..list.count()).for_each(|at| list.get_mut(at).caller = waiter.client_id);
     let seed = list.get_mut(0).rng.next_u64();
     let start = node.now_ns();
     let mut ctx = Context {
@@ -220,6 +224,10 @@ fn run_claimed(
         caller: Caller { may_block: true, no_touch: false, id: waiter.client_id },
     };
     let outcome = execute_caught(&mut ctx, waiter.run, &args);
+    if waiter.remembers && matches!(outcome, Ok(Outcome::Done)) {
+        remember(&mut ctx.keyspace, waiter);
+    }
+    ctx.keyspace.for_each_shard(|shard| shard.caller = holder);
     waiter.spent_ns.fetch_add(node.now_ns().saturating_sub(start), Ordering::Relaxed);
     // A panic is an answer too: whoever waits must not wait for ever.
     if let Ok(Outcome::Blocked { .. }) = outcome {
@@ -236,6 +244,17 @@ fn run_claimed(
         node.journal().push(&mut list.get_mut(at).effects);
     }
     (waiter.answer)(out.into_bytes());
+}
+
+/// Remembers that a client has read its keys, as far as they are held: the others were as if empty, and it was told nothing of them.
+#[cold]
+fn remember(keyspace: &mut Keyspace<'_>, waiter: &Waiter) {
+    for key in &waiter.keys {
+        let slot = keyspace.slot(key);
+        if keyspace.shard(slot).owns(slot) {
+            keyspace.remember(key, waiter.client_id);
+        }
+    }
 }
 
 /// Does what could not be done under the batons that were held before. No baton may be held here.

@@ -61,7 +61,7 @@ impl CoreState {
     #[inline]
     pub(crate) fn push_effects(&mut self) {
         self.journal.push(&mut self.shard.effects);
-        if !self.shard.changes.is_empty() {
+        if !self.shard.changes.is_empty() || self.shard.tracked() != self.counted {
             self.tell_changes();
         }
     }
@@ -114,6 +114,9 @@ impl Guarded for CoreState {
         self.shard.caller = 0;
     }
 }
+
+/// Stores have their threads woken by the log on a place of their own, behind those of the cores.
+const STORES: usize = 1;
 
 /// How a node is made.
 pub struct NodeOptions {
@@ -195,7 +198,7 @@ impl Node {
         let hasher = Hasher::seeded(options.hash_seed);
         let cores = options.cores.max(1);
         let slots = SlotMap::even(cores);
-        let journal = Arc::new(Journal::new(cores));
+        let journal = Arc::new(Journal::new(cores + STORES));
         let tracking = Arc::new(Tracking::default());
         let core = |core: usize| {
             let mut shard =

@@ -63,6 +63,8 @@ pub struct Waiter {
     pub wants: KeyType,
     /// It is run as well when a key is gone or of another type: to say so.
     pub needs_keys: bool,
+    /// Its client keeps copies of what it reads, and is to be told when that changes.
+    pub remembers: bool,
     /// The keys it waits for.
     pub keys: Vec<Box<[u8]>>,
     /// Asked before the command runs again: whether its client may still have it run. Must not block.
@@ -92,7 +94,7 @@ impl Waiter {
     ) -> Self {
         let state = AtomicU8::new(State::Waiting as u8);
         let (spent_ns, passed) = (AtomicU64::new(0), AtomicBool::new(false));
-        let needs_keys = false;
+        let (needs_keys, remembers) = (false, false);
         Self {
             client_id,
             args,
@@ -101,6 +103,7 @@ impl Waiter {
             resp3,
             wants,
             needs_keys,
+            remembers,
             keys,
             may,
             answer,

@@ -216,6 +216,26 @@ fn the_table_is_bounded_and_what_is_forgotten_is_told() {
     assert!(other.run("INFO stats").text().contains("tracking_total_keys:10\r\n"));
 }
 
+#[test]
+fn what_a_client_has_waited_for_is_remembered_too() {
+    let mut server = server();
+    let (mut reader, mut writer) = (server.client_speaking(3), server.client());
+    check(&mut reader, "CLIENT TRACKING on NOLOOP", "+OK");
+    send(&mut reader, "XREAD BLOCK 0 STREAMS s $");
+    super::wait_for_blocked(&mut writer, 1);
+    check(&mut writer, "XADD s 1-1 f v", "\"1-1\"");
+    assert_eq!(receive(&mut reader), "{\"s\": [[\"1-1\", [\"f\", \"v\"]]]}");
+    check(&mut writer, "XADD s 1-2 f v", "\"1-2\"");
+    assert_eq!(receive(&mut reader), told("\"s\""));
+    // What a waiting command changes is its client's doing, whoever served it.
+    check(&mut reader, "LRANGE l 0 -1", "[]");
+    send(&mut reader, "BLMOVE from l LEFT LEFT 0");
+    super::wait_for_blocked(&mut writer, 1);
+    check(&mut writer, "RPUSH from v", ":1");
+    assert_eq!(receive(&mut reader), "\"v\"");
+    assert_silent(&mut reader);
+}
+
 /// A client that answers reads from its copies.
 struct Caching {
     client: Client,
