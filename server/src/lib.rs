@@ -4,6 +4,7 @@
 //! |---------------|--------------------------------------------------------------------------|
 //! | `main`        | nothing but the allocator and a call of [`main`]                         |
 //! | `start`       | the start and the end of the process                                     |
+//! | `embedded`    | a node inside another program                                            |
 //! | `core`        | one thread: its event loop, listeners, connections and chores            |
 //! | `connection`  | one connection: reading, waiting, writing                                |
 //! | `flusher`     | the log written once per turn of a core's loop           |
@@ -32,6 +33,7 @@ pub mod config;
 mod connection;
 mod core;
 mod daemon;
+mod embedded;
 mod figures;
 mod flusher;
 mod listen;
@@ -49,4 +51,5 @@ mod syscheck;
 mod tls;
 
 pub use acl::normalise as normalise_rules;
+pub use embedded::Embedded;
 pub use start::main;

@@ -26,6 +26,7 @@ use parking_lot::{Mutex, RwLock};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, mpsc, watch};
 
 /// The process, from its arguments to its exit code.
@@ -110,7 +111,7 @@ fn run(origin: &Origin, serve: Serve) -> Result<(), String> {
     }
     greet(&loaded, serve.file.is_none());
     let pid_file = PidFile::create(&loaded.settings, daemonize);
-    let result = serve_until_the_end(loaded, serve.file, serve.restore_to, &supervisor);
+    let result = serve_until_the_end(loaded, serve.file, serve.restore_to, &Host::Process(supervisor));
     drop(pid_file);
     if let Err(message) = &result {
         log!(Level::Warning, "{message}");
@@ -143,11 +144,36 @@ fn greet(loaded: &Loaded, no_file: bool) {
     syscheck::warn_at_start(&loaded.settings);
 }
 
-fn serve_until_the_end(
+/// Whose process it is.
+pub enum Host {
+    /// Our own.
+    Process(Supervisor),
+    /// That of another program, which is told when clients are served, and takes signals itself.
+    Program(std::sync::mpsc::Sender<Arc<Server>>),
+}
+
+impl Host {
+    fn ready(&self, server: &Arc<Server>) {
+        match self {
+            Self::Process(supervisor) => supervisor.ready(),
+            // A program that does not wait for it does not want to know.
+            Self::Program(ready) => drop(ready.send(server.clone())),
+        }
+    }
+
+    fn stopping(&self) {
+        if let Self::Process(supervisor) = self {
+            supervisor.notify("STOPPING=1");
+        }
+    }
+}
+
+/// Serves until somebody asks for the end.
+pub fn serve_until_the_end(
     mut loaded: Loaded,
     file: Option<std::path::PathBuf>,
     restore_to: Option<i64>,
-    supervisor: &Supervisor,
+    host: &Host,
 ) -> Result<(), String> {
     let maxclients = daemon::adjust_open_files(loaded.settings.maxclients).map_err(|e| e.to_string())?;
     loaded.settings.maxclients = maxclients;
@@ -207,8 +233,8 @@ fn serve_until_the_end(
     for kind in kinds {
         log!(Level::Notice, "Ready to accept connections {kind}");
     }
-    supervisor.ready();
-    let result = wait_for_the_end(&server, ends, phase);
+    host.ready(&server);
+    let result = wait_for_the_end(&server, ends, phase, matches!(host, Host::Process(_)));
     server.replica.stop();
     server.shut_down();
     persistence::call_off(&server);
@@ -225,7 +251,7 @@ fn serve_until_the_end(
     }
     server.listening.lock().clear();
     listen::remove_socket(&server.settings());
-    supervisor.notify("STOPPING=1");
+    host.stopping();
     log!(Level::Warning, "Baton is now ready to exit, bye bye...");
     failed.map_or(result, Err)
 }
@@ -369,27 +395,18 @@ fn wait_for_the_end(
     server: &Arc<Server>,
     mut requests: mpsc::UnboundedReceiver<EndRequest>,
     mut phase: watch::Receiver<Phase>,
+    takes_signals: bool,
 ) -> Result<(), String> {
-    use tokio::signal::unix::{SignalKind, signal};
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("Cannot wait for signals: {error}"))?;
     runtime.block_on(async {
-        let on = |kind| signal(kind).map_err(|error| format!("Cannot wait for signals: {error}"));
-        let (mut terminate, mut interrupt) = (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
-        // A log that is rotated away must not end the process.
-        let mut hangup = on(SignalKind::hangup())?;
+        let mut signals = takes_signals.then(Signals::new).transpose()?;
         loop {
-            let by_signal = EndRequest { save: None, force: false, now: false, client: None };
             let request = tokio::select! {
-                _ = terminate.recv() => {
-                    log!(Level::Warning, "Received SIGTERM scheduling shutdown...");
-                    by_signal
+                name = next_signal(&mut signals) => {
+                    log!(Level::Warning, "Received {name} scheduling shutdown...");
+                    EndRequest { save: None, force: false, now: false, client: None }
                 }
-                _ = interrupt.recv() => {
-                    log!(Level::Warning, "Received SIGINT scheduling shutdown...");
-                    by_signal
-                }
-                _ = hangup.recv() => continue,
                 // A core could not go on.
                 _ = phase.changed() => break,
                 request = requests.recv() => match request {
@@ -404,6 +421,34 @@ fn wait_for_the_end(
         }
         Ok(())
     })
+}
+
+/// The signals that ask for the end.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, String> {
+        let on = |kind| signal(kind).map_err(|error| format!("Cannot wait for signals: {error}"));
+        let (terminate, interrupt) = (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
+        // A log that is rotated away must not end the process.
+        Ok(Self { terminate, interrupt, hangup: on(SignalKind::hangup())? })
+    }
+}
+
+/// The name of the next signal that asks for the end. Never comes when signals are somebody else's.
+async fn next_signal(signals: &mut Option<Signals>) -> &'static str {
+    let Some(signals) = signals else { return std::future::pending().await };
+    loop {
+        tokio::select! {
+            _ = signals.terminate.recv() => return "SIGTERM",
+            _ = signals.interrupt.recv() => return "SIGINT",
+            _ = signals.hangup.recv() => {}
+        }
+    }
 }
 
 /// Waits for replicas and writes the snapshot that a request asks for; false when the node has to go on because it could not be

@@ -268,7 +268,7 @@ impl Inner {
         loop {
             // Before the look at the verdict: what happens after it is heard.
             let rung = *self.bell.rung.lock();
-            journal.register(0, &self.waker);
+            journal.register(self.node.cores(), &self.waker);
             match journal.verdict(offset) {
                 Verdict::Safe => return Ok(()),
                 Verdict::Lost => {

@@ -281,7 +281,7 @@ impl Builder {
 
     pub(super) fn store(&self, node: Arc<Node>, disk: Option<Disk>, background: Option<Background>) -> Store {
         let who = Who {
-            id: 1,
+            id: IN_PROCESS,
             db: 0,
             resp3: true,
             no_touch: false,
@@ -295,6 +295,9 @@ impl Builder {
         Store { inner: Arc::new(inner), who }
     }
 }
+
+/// The number under which stores give commands: none that a server gives to a client.
+pub(super) const IN_PROCESS: u64 = 1 << 62;
 
 /// Randomness of the operating system, through the seeds that the standard library draws from it.
 fn random() -> u64 {

@@ -114,6 +114,12 @@ impl Store {
         Builder::new().memory()
     }
 
+    /// A handle to the data of a node that somebody else runs, such as a server in this process: its settings, its files and
+    /// what it does in the background stay with whoever runs it. Key events come as far as the node is set to raise them.
+    pub fn of_node(node: Arc<Node>) -> Self {
+        Builder::new().store(node, None, None)
+    }
+
     /// How a store is opened that should not be as [`memory`](Self::memory) makes it.
     ///
     /// ```

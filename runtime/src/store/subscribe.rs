@@ -138,7 +138,8 @@ impl Store {
     }
 
     fn listen(&self, kind: Kind, names: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Subscription {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
+        // Apart from the numbers that a server gives to its clients.
+        static NEXT: AtomicU64 = AtomicU64::new(super::builder::IN_PROCESS);
         let inbox = Arc::new(Inbox {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             waiting: Mutex::default(),

@@ -1,11 +1,17 @@
-//! The same directory under a server and under a `Store` in this process, in turns.
+//! The same directory under a server and under a `Store` in this process, in turns; and a server in this process.
 
+#[path = "../../examples/axum_service.rs"]
+mod axum_service;
 #[path = "../support/mod.rs"]
 mod support;
 
 use baton::store::Policy;
 use baton::{Error, Store};
+use baton_server::Embedded;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::time::Duration;
+use support::client::{Client, Reply};
 use support::process::Server;
 
 const WITH_LOG: &[(&str, &str)] = &[("appendonly", "yes"), ("save", "")];
@@ -111,4 +117,81 @@ fn a_snapshot_goes_from_a_server_to_a_store_and_back() {
         server.restart();
         check_server(&mut server);
     }
+}
+
+/// What an HTTP request is answered with: the status and the body.
+fn http(port: u16, method: &str, path: &str, body: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let length = body.len();
+    write!(
+        stream,
+        "{method} {path} HTTP/1.1\r\nhost: test\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+    )
+    .unwrap();
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).unwrap();
+    let (head, body) = reply.split_once("\r\n\r\n").unwrap();
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+}
+
+/// The example: an HTTP service and Redis clients over the same data, with a log, and once more after an end.
+#[test]
+fn an_http_service_and_redis_clients_share_one_node() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().to_str().unwrap();
+    let log = format!("{path}/log of the node.txt");
+    let start = || {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port().to_string();
+        drop(listener);
+        let settings = [
+            ("port", &*port),
+            ("bind", "127.0.0.1"),
+            ("dir", path),
+            ("logfile", &log),
+            ("appendonly", "yes"),
+            ("cores", "2"),
+        ];
+        let server = Embedded::start(&settings).unwrap();
+        (server, Client::connect((Ipv4Addr::LOCALHOST, port.parse::<u16>().unwrap()).into()).unwrap())
+    };
+    let (server, mut client) = start();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+    let web = listener.local_addr().unwrap().port();
+    let service = axum_service::service(server.store());
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let serving = std::thread::spawn(move || {
+        let until = async { drop(stopped.await) };
+        runtime.block_on(async { axum::serve(listener, service).with_graceful_shutdown(until).await })
+    });
+
+    assert_eq!(http(web, "PUT", "/keys/hello", "world"), (200, String::new()));
+    assert_eq!(client.run("GET hello"), Reply::bulk("world"));
+    assert_eq!(client.run("SET from-redis yes"), Reply::simple("OK"));
+    assert_eq!(http(web, "GET", "/keys/from-redis", ""), (200, "yes".to_owned()));
+    assert_eq!(http(web, "GET", "/keys/nothing", "").0, 404);
+    // Both count the same thing up, at once.
+    std::thread::scope(|scope| {
+        scope.spawn(|| (0..200).for_each(|_| assert_eq!(http(web, "POST", "/count/visits", "").0, 200)));
+        (0..200).for_each(|_| assert!(client.run("INCR visits").integer().is_some()));
+    });
+    assert_eq!(client.run("GET visits"), Reply::bulk("400"));
+    // Who listens over a socket hears of what the program does, and the other way round.
+    let mut subscription = server.store().subscribe(["news"]);
+    assert_eq!(client.run("PUBLISH news hello").integer(), Some(1));
+    assert_eq!(&subscription.recv_timeout(Duration::from_secs(10)).unwrap().payload[..], b"hello");
+    client.run("RPUSH list a");
+    assert_eq!(http(web, "POST", "/count/list", "").0, 409);
+    assert_eq!(http(web, "DELETE", "/keys/hello", ""), (200, "true".to_owned()));
+
+    drop((stop, subscription, client));
+    serving.join().unwrap().unwrap();
+    server.stop().unwrap();
+    let (server, mut client) = start();
+    assert_eq!(client.run("MGET visits hello").elements().unwrap()[0], Reply::bulk("400"));
+    assert_eq!(server.store().get("hello").unwrap(), None);
+    assert!(Embedded::start(&[("port", "nonsense")]).is_err_and(|why| why.contains("port")));
+    drop(server);
+    assert!(client.try_call(&["PING"]).is_err());
 }
