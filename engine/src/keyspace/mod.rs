@@ -17,7 +17,8 @@
 //! | `tracked`  | keys that somebody keeps copies of, and what has changed                   |
 //!
 //! Invariants: a key is only ever in the table of its slot, in a shard that owns that slot; a key that has
-//! expired is never visible, though it may still be there; an empty collection is never left behind.
+//! expired is never visible, though it may still be there; an empty collection is never left behind, but for
+//! streams.
 
 mod access;
 pub mod entry;
