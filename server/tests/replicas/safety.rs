@@ -137,3 +137,36 @@ fn the_end_waits_for_replicas() {
     );
     assert_eq!(replica.client().run("GET k").text(), "2");
 }
+
+/// With a log on disk a replica that did not read for long goes on out of the log, and so does one that comes back late.
+#[test]
+fn a_replica_catches_up_from_the_log() {
+    let mut primary = primary(&[
+        ("client-output-buffer-limit", "replica 4mb 2mb 1"),
+        ("repl-backlog-size", "1mb"),
+        ("appendonly", "yes"),
+        ("appendfsync", "no"),
+    ]);
+    let mut replica = replica(&primary, &[]);
+    assert_equal(&mut primary, &mut replica);
+    let mut client = primary.client();
+    let value = "x".repeat(200_000);
+    let write_much = |client: &mut crate::support::client::Client| {
+        for n in 0..150 {
+            expect_ok(client, &["SET", &format!("k:{n}"), &value]);
+        }
+    };
+    signal(&replica, Signal::STOP);
+    write_much(&mut client);
+    signal(&replica, Signal::CONT);
+    assert_equal(&mut primary, &mut replica);
+    assert!(primary.log().contains("with the append only file"), "{}", primary.log_tail());
+
+    expect_ok(&mut replica.client(), &["REPLICAOF", "127.0.0.1", "1"]);
+    until("the link is down", || figure(&mut primary, "connected_slaves") == "0");
+    write_much(&mut client);
+    let port = primary.port().to_string();
+    expect_ok(&mut replica.client(), &["REPLICAOF", "127.0.0.1", &port]);
+    assert_equal(&mut primary, &mut replica);
+    assert_eq!(figure(&mut primary, "sync_full"), "1", "{}", primary.log_tail());
+}
