@@ -9,6 +9,7 @@
 //! | `split_table`  | `split_table`: the table of the key space against a map of the standard library      |
 //! | `rdb`          | `rdb_value`, `rdb_payload`, `rdb_file`: snapshots and DUMP, written again or in pieces |
 //! | `recovery`     | `recovery_dir`: a data directory, damaged: refused, or nothing but what was written |
+//! | `replication`  | `replication_wire`: what a primary sends, in any pieces                               |
 //! | `log`          | `aof_reader`, `aof_manifest`, `aof_annotation`: the append-only log, cut and damaged |
 //! | `snapshot`     | `snapshot_index`, `engine_model`: files with an index, and shards saved and opened again |
 //!
@@ -22,6 +23,7 @@ pub mod input;
 pub mod log;
 pub mod rdb;
 pub mod recovery;
+pub mod replication;
 pub mod requests;
 pub mod snapshot;
 pub mod split_table;
@@ -48,6 +50,7 @@ pub const TARGETS: &[Target] = &[
     ("rdb_payload", rdb::rdb_payload),
     ("rdb_value", rdb::rdb_value),
     ("recovery_dir", recovery::recovery_dir),
+    ("replication_wire", replication::replication_wire),
     ("request_parser", requests::request_parser),
     ("snapshot_index", snapshot::snapshot_index),
     ("split_table", split_table::split_table),

@@ -81,5 +81,5 @@ macro_rules! targets {
 }
 
 targets! {
-    acl_rules aof_annotation aof_manifest aof_reader config_text engine_commands engine_model glob hyperloglog intset listpack numbers rdb_file rdb_payload rdb_value recovery_dir request_parser snapshot_index split_table
+    acl_rules aof_annotation aof_manifest aof_reader config_text engine_commands engine_model glob hyperloglog intset listpack numbers rdb_file rdb_payload rdb_value recovery_dir replication_wire request_parser snapshot_index split_table
 }

@@ -38,6 +38,8 @@ pub struct Replica {
     pub is_stale: AtomicBool,
     /// Data are being loaded beside those that are served.
     pub async_loading: AtomicBool,
+    /// What was loaded at the start belongs to a history that the primary may know.
+    pub may_resume: AtomicBool,
     /// Commands of the primary that were refused here.
     pub refused: AtomicU64,
 }
@@ -91,9 +93,10 @@ pub enum Followed {
 ///
 /// # Errors
 /// There is no thread to be had.
-pub fn begin(server: &Arc<Server>, may_go_on: bool) -> Result<(), String> {
+pub fn begin(server: &Arc<Server>) -> Result<(), String> {
     let primary = server.settings().replicaof.0.clone();
     let Some((host, port)) = primary else { return Ok(()) };
+    let may_go_on = server.replica.may_resume.load(Ordering::Acquire);
     let mut link = server.replica.link.lock();
     start(server, &mut link, host.lossy().into_owned(), port, may_go_on).map_err(|error| error.to_string())
 }
@@ -319,6 +322,7 @@ fn link_settings(settings: &Settings) -> LinkSettings {
     let auth = (!settings.masterauth.is_empty())
         .then(|| (settings.masteruser.to_vec(), settings.masterauth.to_vec()));
     let port = match settings.replica_announce_port {
+        0 if settings.tls_replication && settings.tls_port > 0 => settings.tls_port,
         0 => settings.port,
         announced => announced,
     };

@@ -220,7 +220,7 @@ pub fn serve_until_the_end(
         failed = Some(error);
     }
     if failed.is_none()
-        && let Err(error) = replica::begin(&server, false)
+        && let Err(error) = replica::begin(&server)
     {
         failed = Some(error);
     }
@@ -473,6 +473,10 @@ async fn may_end(server: &Arc<Server>, request: EndRequest) -> bool {
 /// Whether the snapshot that a request asks for is there, if it asks for one.
 async fn is_saved(server: &Arc<Server>, request: &EndRequest) -> bool {
     if !request.save.unwrap_or_else(|| !server.settings().save.0.is_empty()) {
+        return true;
+    }
+    // What has come of a full synchronisation so far must not take the place of a whole snapshot.
+    if server.is_loading.load(Ordering::Relaxed) {
         return true;
     }
     let Err(error) = persistence::save_at_end(server).await else { return true };

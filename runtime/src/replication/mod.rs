@@ -200,6 +200,17 @@ impl Node {
     }
 }
 
+impl Node {
+    /// A replica starts with data that were saved at this moment of its primary's history: it may go on from there. Before the
+    /// log is opened, and before anybody is served.
+    pub fn resume_following(self: &Arc<Self>, moment: Moment, backlog_size: u64) {
+        let mut held = self.hold_all();
+        self.replication.with_history(|history| history.adopt(moment.id));
+        held.follow(moment.db, Some(moment.offset));
+        held.open_backlog(backlog_size);
+    }
+}
+
 impl Held<'_> {
     /// The last bytes of the stream are kept from here on. Every core must be held.
     pub fn open_backlog(&mut self, size: u64) -> Arc<Backlog> {

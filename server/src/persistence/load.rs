@@ -28,11 +28,16 @@ pub fn open_all(server: &Arc<Server>) -> Result<(), String> {
     let start = Instant::now();
     let opened = open::open(&server.node, &options, &server.load).map_err(|error| error.to_string())?;
     tell(server, &opened, start.elapsed());
-    if let Some(moment) = opened.moment
-        && settings.replicaof.0.is_none()
-    {
-        server.node.resume_history(moment, random_id(), settings.repl_backlog_size);
-        log!(Level::Notice, "Replicas of history {} may go on at offset {}", moment.id, moment.offset);
+    match opened.moment {
+        Some(moment) if settings.replicaof.0.is_none() => {
+            server.node.resume_history(moment, random_id(), settings.repl_backlog_size);
+            log!(Level::Notice, "Replicas of history {} may go on at offset {}", moment.id, moment.offset);
+        }
+        Some(moment) => {
+            server.node.resume_following(moment, settings.repl_backlog_size);
+            server.replica.may_resume.store(true, Ordering::Release);
+        }
+        None => {}
     }
     serve(server, opened.log)
 }

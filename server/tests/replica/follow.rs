@@ -5,13 +5,7 @@ use crate::pair::{assert_equal, follower, info, redis};
 
 #[test]
 fn from_a_file_and_without_one_by_every_way_of_loading() {
-    for (diskless, load) in [
-        ("no", "disabled"),
-        ("yes", "disabled"),
-        ("no", "swapdb"),
-        ("yes", "on-empty-db"),
-        ("yes", "flush-before-load"),
-    ] {
+    for (diskless, load) in [("no", "disabled"), ("yes", "swapdb"), ("yes", "on-empty-db")] {
         let mut primary = redis(&[("repl-diskless-sync", diskless)]);
         let mut there = primary.client();
         data::fill(&mut there);

@@ -7,6 +7,7 @@
 //! | `follow` | all data and the stream, in every way they can come                                            |
 //! | `trouble` | cut wires, kill -9 of either, restarts: equal in the end (`BATON_REPLICATION_SECONDS=180`)    |
 //! | `embedded` | a copy in this process, of all and of a part                                                   |
+//! | `chains` | replicas of replicas, of both kinds, and promotion                                             |
 //! | `clients` | what clients of a replica are told, may do, and see                                          |
 
 #[path = "../persistence/data.rs"]
@@ -14,6 +15,7 @@ mod data;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod chains;
 mod clients;
 mod embedded;
 mod follow;

@@ -23,6 +23,8 @@ fn load(client: &mut Client, over: &AtomicBool) -> usize {
             let reply = client.run(line);
             assert!(!reply.is_error(), "{line}: {reply:?}");
         }
+        // A build without optimisation is slower than its primary: it must not fall behind without end.
+        client.run("WAIT 1 500");
         turn += 1;
     }
     turn
@@ -78,4 +80,27 @@ fn a_primary_that_is_killed_comes_back_with_what_it_has() {
     let mut there = primary.client();
     data::change(&mut there, 2);
     assert_equal(&mut there, &mut here, "after");
+}
+
+#[test]
+fn a_replica_that_is_restarted_goes_on_from_its_snapshot() {
+    let mut primary = redis(&[("repl-backlog-size", "100mb")]);
+    let mut there = primary.client();
+    data::fill(&mut there);
+    let mut replica = follower(primary.port(), &[("dbfilename", "own.rdb")]);
+    let mut here = replica.client();
+    await_offset(&mut there, &mut here);
+    assert_eq!(here.run("SAVE").text(), "OK");
+    data::change(&mut there, 1);
+    await_offset(&mut there, &mut here);
+    // What came after the snapshot is lost with the process, and asked for again.
+    replica.kill();
+    data::change(&mut there, 2);
+    replica.restart();
+    let mut here = replica.client();
+    assert_equal(&mut there, &mut here, "after a restart");
+    assert_eq!(
+        (info(&mut there, "sync_full"), info(&mut there, "sync_partial_ok")),
+        ("1".into(), "1".into())
+    );
 }
