@@ -160,6 +160,11 @@ impl<'n> Held<'n> {
         self.states[0].shard.effects.end_transaction();
     }
 
+    /// The cores that are held.
+    pub(crate) fn cores(&self) -> &Cores {
+        &self.cores
+    }
+
     /// Whether memory is over the limit, and eviction does not help.
     pub(crate) fn is_out_of_memory(&mut self) -> bool {
         let core = self.cores[0];

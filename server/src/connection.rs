@@ -23,7 +23,9 @@ use crate::session::{After, Session, Step, SyncWait};
 use baton::batch::Call;
 use baton::held::Identity;
 use baton::journal::{self, Verdict};
+use baton::registry::Registered;
 use baton::replication::served::Served;
+use baton::scripts::stack::{self, Started};
 use baton_engine::command::Flag;
 use baton_engine::error::CommandError;
 use baton_engine::reply::{Out, Reply};
@@ -46,6 +48,8 @@ const READ_BYTES: usize = 64 * 1024;
 const REQUESTS_MAX: usize = 1024;
 /// A client whose unread replies pass this is not read from until it has taken some.
 const UNREAD_MAX: usize = 256 * 1024 * 1024;
+/// After how long a command looks again whether a script is still in its way.
+const BUSY_PAUSE: Duration = Duration::from_millis(2);
 /// What a blocked client may send ahead.
 const AHEAD_MAX: usize = 1024 * 1024;
 /// Replies that are sent before the rest of a long pipeline is run.
@@ -439,7 +443,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                             if full {
                                 break;
                             }
-                            after = self.session.run(command, request);
+                            after = match command {
+                                Ok(command) if self.session.runs_scripts(command) => {
+                                    let (end, took_long) =
+                                        run_scripts(&mut self.session, command, request).await;
+                                    if took_long {
+                                        // What it left in the log was pushed by another thread.
+                                        pushes = u64::MAX;
+                                    }
+                                    end
+                                }
+                                command => self.session.run(command, request),
+                            };
                             done += 1;
                             full = self.session.out.len() >= before + FLUSH_BYTES;
                             if full || !matches!(after, After::Go) {
@@ -451,7 +466,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
                 full = full || !run_batch(&mut self.session, &mut batch, &mut done, &mut pushes).await;
                 // One that waits is counted when its wait is over.
-                let waits = matches!(after, After::Paused | After::Wait { .. } | After::Work { .. });
+                let waits =
+                    matches!(after, After::Paused | After::Busy | After::Wait { .. } | After::Work { .. });
                 self.session.count_commands(done - usize::from(waits));
                 note_at_once(&self.session, done);
                 let large = server.node.large_requests.threshold();
@@ -460,7 +476,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
             }
             self.note_journaled(pushes);
-            if matches!(after, After::Paused) {
+            if matches!(after, After::Paused | After::Busy) {
                 // The same request again once the pause is over.
                 done -= 1;
             }
@@ -534,6 +550,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 let end = self.wait_for_work(work).await;
                 return self.conclude_wait(command, end, &Reply::Null, None);
             }
+            After::Busy => return tokio::time::sleep(BUSY_PAUSE).await,
             After::Paused | After::Wait { .. } => {}
         }
         client.is_blocked.store(true, Ordering::Relaxed);
@@ -903,6 +920,39 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         core.bytes_out.fetch_add(n as u64, Ordering::Relaxed);
         core.writes.fetch_add(1, Ordering::Relaxed);
     }
+}
+
+/// Runs a command that runs scripts: on this thread for a turn, and on one of its own if it takes longer. True with what is to
+/// be done after it if it did.
+async fn run_scripts(session: &mut Session, command: &Registered, request: &[&[u8]]) -> (After, bool) {
+    // Scripts wait for nothing, so this is all that can come after them.
+    enum End {
+        Go,
+        Close,
+        Paused,
+        Busy,
+        Sleep(Duration),
+    }
+    let work = || match session.run(Ok(command), request) {
+        After::Close => End::Close,
+        After::Paused => End::Paused,
+        After::Busy => End::Busy,
+        After::Sleep(time) => End::Sleep(time),
+        _ => End::Go,
+    };
+    let (end, took_long) = match stack::start(work) {
+        Started::Done(end) => (end, false),
+        // Boxed: it is rare, and the future of every idle connection would have room for it.
+        Started::Long(long) => (Box::pin(long).await, true),
+    };
+    let after = match end {
+        End::Go => After::Go,
+        End::Close => After::Close,
+        End::Paused => After::Paused,
+        End::Busy => After::Busy,
+        End::Sleep(time) => After::Sleep(time),
+    };
+    (after, took_long)
 }
 
 /// Runs the commands collected so far and counts them; false when it stopped because their replies are long. `pushes` is

@@ -248,6 +248,7 @@ impl Server {
 
     /// Begins the end: SHUTDOWN, SIGTERM, SIGINT.
     pub fn shut_down(&self) {
+        self.node.scripts.busy.end_all();
         self.phase.send_replace(Phase::Ending);
     }
 }

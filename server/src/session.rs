@@ -9,11 +9,13 @@ use crate::server::Server;
 use baton::Node;
 use baton::batch::Call;
 use baton::held::{Blocked, Held, May, Who};
+use baton::node::Cores;
 use baton::registry::Registered;
 use baton::replication::served::Served;
+use baton::scripts::busy::InTheWay;
 use baton::slowlog::Noted;
 use baton::tracking::{self, Mode, Tracker};
-use baton_engine::command::Flag;
+use baton_engine::command::{Flag, Group};
 use baton_engine::error::{CommandError, printable};
 use baton_engine::execute::{Outcome, arity_error};
 use baton_engine::keyspace::waiting::WatchFlag;
@@ -166,6 +168,8 @@ pub enum After {
     },
     /// Wait for the end of the pause, then run the same command again.
     Paused,
+    /// A script is in the way: run the same command again in a moment.
+    Busy,
     /// Wait so long, then go on.
     Sleep(std::time::Duration),
     /// Send what has been written, then close.
@@ -217,6 +221,7 @@ impl Session {
             && !self.server.is_paused.load(Ordering::Relaxed)
             && !self.server.is_loading.load(Ordering::Relaxed)
             && self.server.snapshots.last_ok.load(Ordering::Relaxed)
+            && !self.server.node.scripts.busy.is_any()
             && !self.server.replicas.too_few.load(Ordering::Relaxed)
             && !self.server.replica.is_stale.load(Ordering::Relaxed)
     }
@@ -245,12 +250,22 @@ impl Session {
 
     /// Runs a command that is not part of a batch; writes its reply.
     pub fn run(&mut self, command: Result<&Registered, CommandError>, args: &[&[u8]]) -> After {
+        let mut refusal = None;
+        if let Ok(command) = &command
+            && self.server.node.scripts.busy.is_any()
+        {
+            match self.in_the_way(command, args) {
+                InTheWay::Nothing => {}
+                InTheWay::Wait => return After::Busy,
+                InTheWay::Refuse(error) => refusal = Some(error),
+            }
+        }
         let start = self.out.len();
         if self.reply_mode == ReplyMode::SkipNext {
             self.reply_mode = ReplyMode::Skip;
         }
         let after = match command {
-            Ok(command) => match self.admit(command, args) {
+            Ok(command) => match refusal.map_or_else(|| self.admit(command, args), Err) {
                 Ok(()) => {
                     let after = self.dispatch(command, args);
                     if self.tracking.is_marked() && !matches!(after, After::Paused) {
@@ -272,7 +287,7 @@ impl Session {
         };
         if self.is_silent() {
             self.out.truncate(start);
-            if !matches!(after, After::Paused | After::Wait { .. } | After::Work { .. }) {
+            if !matches!(after, After::Paused | After::Busy | After::Wait { .. } | After::Work { .. }) {
                 self.end_skip();
             }
         } else if (self.subscriptions.is_some() || self.tracking.is_on()) && matches!(after, After::Go) {
@@ -280,6 +295,42 @@ impl Session {
             self.write_messages();
         }
         after
+    }
+
+    /// What a script that takes long leaves to this command: nothing stands in its way, it has to wait, or it is refused.
+    #[cold]
+    fn in_the_way(&self, command: &Registered, args: &[&[u8]]) -> InTheWay {
+        let node = &self.server.node;
+        let all = || node.all_cores();
+        let watches = self.watching.is_some();
+        let ends_without_saving =
+            command.name == "shutdown" && args.iter().any(|word| word.eq_ignore_ascii_case(b"nosave"));
+        let frees = matches!(command.name.as_str(), "unwatch" | "discard" | "reset");
+        let cores = match command.name.as_str() {
+            _ if ends_without_saving || frees && !watches => return InTheWay::Nothing,
+            "watch" | "shutdown" | "exec" => all(),
+            _ if frees => all(),
+            _ if command.has(Flag::AllowBusy) => return InTheWay::Nothing,
+            _ if command.run.is_some() => node.cores_of(command, args),
+            _ if matches!(command.command.group, Group::Connection | Group::PubSub) => Cores::new(),
+            _ => all(),
+        };
+        match node.scripts.busy.in_the_way(node, &cores) {
+            // These are let through by whoever is busy, but need what is held.
+            InTheWay::Refuse(_) if frees || command.name == "watch" => InTheWay::Wait,
+            other => other,
+        }
+    }
+
+    /// Whether the command may run scripts, which may take long.
+    pub fn runs_scripts(&self, command: &Registered) -> bool {
+        let is_script = |command: &Registered| {
+            command.command.group == Group::Scripting && command.has(Flag::SkipMonitor)
+        };
+        let queued = self.transaction.as_ref().filter(|_| command.name == "exec");
+        let registry = &self.server.node.registry;
+        is_script(command)
+            || queued.is_some_and(|queued| queued.queue.iter().any(|(id, _)| is_script(registry.get(*id))))
     }
 
     /// Whether the reply to the current command is not wanted.

@@ -11,8 +11,6 @@ use baton_engine::rdb;
 use baton_engine::reply::Out;
 use std::sync::Arc;
 
-const NOT_BUSY: CommandError = CommandError::text("NOTBUSY No scripts in execution right now.");
-
 /// Whether FLUSH was asked to be done at once or by and by: either way it is done at once, for nothing in it takes long.
 fn check_flush(args: &[&[u8]], refusal: &'static str) -> Result<(), CommandError> {
     let known = |how: &[u8]| how.eq_ignore_ascii_case(b"sync") || how.eq_ignore_ascii_case(b"async");
@@ -52,7 +50,10 @@ pub(super) fn script(
             let script = scripts.cache.by_name(args[2]);
             out.bulk(script.ok_or(super::eval::NO_SCRIPT)?.body());
         }
-        "kill" => return Err(NOT_BUSY),
+        "kill" => {
+            scripts.busy.kill(false)?;
+            out.ok();
+        }
         "debug" => return debug(args),
         _ => out.help("SCRIPT", SCRIPT_HELP),
     }
@@ -87,7 +88,10 @@ pub(super) fn function(
             out.bulk(&payload);
         }
         "stats" => stats(node, out),
-        "kill" => return Err(NOT_BUSY),
+        "kill" => {
+            node.scripts.busy.kill(true)?;
+            out.ok();
+        }
         "help" => out.help("FUNCTION", FUNCTION_HELP),
         _ => {
             // Under a baton: the log has the changes in the order in which they were made.
@@ -239,7 +243,19 @@ fn list_flags(flags: Flags, out: &mut Out) {
 fn stats(node: &Node, out: &mut Out) {
     out.map(2);
     out.bulk(b"running_script");
-    out.null();
+    match node.scripts.busy.function() {
+        None => out.null(),
+        Some(run) => {
+            out.map(3);
+            out.bulk(b"name");
+            out.bulk(run.name.as_bytes());
+            out.bulk(b"command");
+            out.array(run.line.len());
+            run.line.iter().for_each(|word| out.bulk(word));
+            out.bulk(b"duration_ms");
+            out.integer(run.since.elapsed().as_millis() as i64);
+        }
+    }
     out.bulk(b"engines");
     out.map(1);
     out.bulk(b"LUA");

@@ -41,6 +41,13 @@ enum Code {
 }
 
 impl Code {
+    fn name(&self) -> &[u8] {
+        match self {
+            Self::Script(script) => &script.sha,
+            Self::Function(function) => &function.name,
+        }
+    }
+
     fn reach(&self) -> &Learned {
         match self {
             Self::Script(script) => &script.reach,
@@ -65,6 +72,8 @@ struct Call<'a> {
     read_only: bool,
     keys: &'a [&'a [u8]],
     args: &'a [&'a [u8]],
+    /// All of the command.
+    line: &'a [&'a [u8]],
 }
 
 /// Runs one of EVAL, EVALSHA, FCALL and their `_RO` kin.
@@ -80,9 +89,9 @@ pub(super) fn run(
     let scripts = &node.scripts;
     let mut interpreter = scripts.take();
     let ran = find(node, &mut interpreter, &command.name, args).and_then(|(code, keys)| {
-        let (keys, args) = args[3..].split_at(keys);
+        let (line, (keys, args)) = (args, args[3..].split_at(keys));
         let read_only = command.name.ends_with("_ro");
-        let call = Call { node, who, code, read_only, keys, args };
+        let call = Call { node, who, code, read_only, keys, args, line };
         call.run(&mut interpreter, host, held, out)
     });
     scripts.give_back(interpreter);
@@ -188,6 +197,7 @@ impl Call<'_> {
         let declared: Cores = self.node.owners(self.keys.iter().copied());
         let buffer = std::mem::take(&mut interpreter.buffer);
         let mut run = Run::new(held, host, self.who, rules, declared, buffer);
+        run.set_name(self.code.name(), matches!(self.code, Code::Function(_)), self.line);
         let written = match &self.code {
             Code::Script(script) => interpreter.run_script(script, &mut run, self.keys, self.args, out),
             Code::Function(function) => {

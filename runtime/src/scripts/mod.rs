@@ -16,6 +16,7 @@
 //! | `interpreter` | a state of Lua with what it has compiled                                             |
 //! | `sandbox`     | the globals of scripts, and that nobody changes them                                 |
 //! | `protect`     | what takes the place of functions of Lua                                             |
+//! | `busy`        | scripts that take long                                                               |
 //! | `stack`       | a stack of its own for every script                                                   |
 //! | `lua`         | Lua itself, a library of C, as safe code may use it                                  |
 //! | `libs`        | `cjson`, `cmsgpack`, `bit`, `struct`                                                 |
@@ -26,6 +27,7 @@
 
 mod admin;
 mod api;
+pub mod busy;
 mod cache;
 mod call;
 mod eval;
@@ -65,6 +67,8 @@ pub struct Scripts {
     cache: Cache,
     /// Libraries of functions.
     pub libraries: Libraries,
+    /// Those that take long.
+    pub busy: busy::Busy,
     /// Interpreters that run nothing at the moment.
     idle: Mutex<Vec<Box<Interpreter>>>,
     /// What the idle ones use.
@@ -89,6 +93,7 @@ impl Scripts {
         Self {
             cache: Cache::default(),
             libraries: Libraries::default(),
+            busy: busy::Busy::default(),
             idle: Mutex::default(),
             idle_bytes: AtomicU64::new(0),
             seed: AtomicU64::new(seed),

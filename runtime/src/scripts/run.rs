@@ -1,5 +1,6 @@
 //! A script that runs: what it may do, and what it has done.
 
+use super::busy::{self, Entered};
 use super::host::Host;
 use super::lua::Stack;
 use super::stack;
@@ -12,6 +13,7 @@ use baton_engine::execute::{Outcome, arity_error};
 use baton_engine::reply::Out;
 use std::ffi::c_void;
 use std::ptr::NonNull;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// Room for replies that is kept from one command to the next.
@@ -54,6 +56,12 @@ pub(super) struct Run<'r, 'n> {
     pub(super) restart: bool,
     out_of_memory: Option<bool>,
     started: Instant,
+    /// For whoever asks what takes so long.
+    name: &'r [u8],
+    is_function: bool,
+    line: &'r [&'r [u8]],
+    /// It is one of those that take long.
+    long: Option<Entered<'n>>,
 }
 
 /// The script that runs in the state of this stack.
@@ -93,7 +101,16 @@ impl<'r, 'n> Run<'r, 'n> {
             restart: false,
             out_of_memory: None,
             started: Instant::now(),
+            name: &[],
+            is_function: false,
+            line: &[],
+            long: None,
         }
+    }
+
+    /// Says what runs.
+    pub(super) fn set_name(&mut self, name: &'r [u8], is_function: bool, line: &'r [&'r [u8]]) {
+        (self.name, self.is_function, self.line) = (name, is_function, line);
     }
 
     /// The same, without its type: for the state that it runs in.
@@ -152,10 +169,15 @@ impl<'r, 'n> Run<'r, 'n> {
     }
 
     fn pulse(&mut self) -> Option<&'static str> {
-        if self.started.elapsed() >= TURN {
+        if self.long.is_none() && self.started.elapsed() >= TURN {
+            let (node, name) = (self.held.node(), String::from_utf8_lossy(self.name).into_owned());
+            let line = self.line.iter().map(|word| word.to_vec()).collect();
+            let cores = self.held.cores().clone();
+            let entered = busy::enter(node, name, self.is_function, line, self.started, self.wrote, cores);
+            self.long = Some(entered);
             stack::pause();
         }
-        None
+        self.long.as_ref().and_then(|long| long.run.killed())
     }
 
     /// Runs a command and writes its reply, or why it is refused.
@@ -172,6 +194,10 @@ impl<'r, 'n> Run<'r, 'n> {
             return Ran::Restart;
         }
         self.wrote |= command.has(Flag::Write) || command.has(Flag::MayReplicate) && !self.rules.read_only;
+        if let Some(long) = &self.long {
+            long.run.wrote.store(self.wrote, Ordering::Relaxed);
+            long.run.set_cores(self.held.cores());
+        }
         self.host.runs(&self.who, command, args);
         if command.run.is_some() {
             let outcome = self.held.run(&self.who, command, args, false, &mut self.out);

@@ -229,6 +229,7 @@ pub fn apply_settings(server: &Server) {
     node.large_replies.configure(replies, settings.commandlog_large_reply_max_len);
     node.latency.configure(settings.latency_monitor_threshold.max(0) as u64);
     node.tracking().configure(settings.tracking_table_max_keys);
+    node.scripts.busy.set_threshold(settings.busy_reply_threshold);
     node.watch_changed();
     let client_bytes_max = settings.maxmemory_clients.bytes(settings.maxmemory);
     server.client_bytes_max.store(client_bytes_max, Ordering::Relaxed);
