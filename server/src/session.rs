@@ -75,6 +75,8 @@ pub struct Subscriptions {
     pub shard_channels: BTreeSet<Box<[u8]>>,
 }
 
+const READ_ONLY: CommandError = CommandError::text("READONLY You can't write against a read only replica.");
+
 /// The state of one client's conversation.
 pub struct Session {
     pub server: Arc<Server>,
@@ -481,10 +483,21 @@ impl Session {
         Ok(())
     }
 
+    /// Why a script must not change anything at the moment, if it must not.
+    pub fn stops_writes_of_scripts(&self) -> Option<CommandError> {
+        let server = &self.server;
+        if persistence::stops_writes(server) {
+            return Some(persistence::STOPPED);
+        }
+        if server.replicas.too_few.load(Ordering::Relaxed) {
+            return Some(CommandError::text("NOREPLICAS Not enough good replicas to write."));
+        }
+        let is_read_only = server.node.replication().is_replica() && server.settings().replica_read_only;
+        is_read_only.then_some(READ_ONLY)
+    }
+
     /// What a replica refuses.
     fn admit_to_replica(&self, command: &Registered, writes: bool) -> Result<(), CommandError> {
-        const READ_ONLY: CommandError =
-            CommandError::text("READONLY You can't write against a read only replica.");
         const MASTER_DOWN: CommandError = CommandError::text(
             "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
         );

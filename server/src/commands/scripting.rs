@@ -4,7 +4,6 @@ use super::{Flow, Handler, WRITTEN, presentable};
 use crate::acl;
 use crate::acl::log::Place;
 use crate::logging::{self, Level};
-use crate::persistence;
 use crate::session::{After, Session};
 use baton::held::{Held, Who};
 use baton::registry::Registered;
@@ -75,6 +74,9 @@ struct Caller<'s> {
 impl Host for Caller<'_> {
     fn permit(&mut self, command: &Registered, args: &[&[u8]]) -> Result<(), CommandError> {
         let session = &*self.session;
+        if session.server.replica.is_stale.load(Ordering::Relaxed) && !command.has(Flag::Stale) {
+            return Err(CommandError::text("ERR Can not execute the command on a stale replica"));
+        }
         session.rights.check(command, args).map_err(|refusal| {
             let error =
                 acl::clients::refuse(&session.server, &session.client, Place::Script, refusal, command, args);
@@ -89,7 +91,7 @@ impl Host for Caller<'_> {
     }
 
     fn stops_writes(&self) -> Option<CommandError> {
-        persistence::stops_writes(&self.session.server).then_some(persistence::STOPPED)
+        self.session.stops_writes_of_scripts()
     }
 
     fn runs(&mut self, who: &Who, command: &Registered, args: &[&[u8]]) {
