@@ -385,6 +385,8 @@ impl Session {
     fn check_rights(&self, command: &Registered, args: &[&[u8]]) -> Result<(), CommandError> {
         self.rights.check(command, args).map_err(|refusal| {
             let place = if self.transaction.is_some() { Place::Multi } else { Place::TopLevel };
+            // The log shows the client as it gives this command.
+            self.client.last_command.store(command.shown_as, Ordering::Relaxed);
             acl::clients::refuse(&self.server, &self.client, place, refusal, command, args)
         })
     }
