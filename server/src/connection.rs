@@ -548,6 +548,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             After::Work { command, work } => {
                 let end = self.wait_for_work(work).await;
+                // It may have changed something, which must be safe before its reply leaves.
+                self.session.journaled = self.server.node.journal().pushed();
+                self.buffers.flusher.kick();
                 return self.conclude_wait(command, end, &Reply::Null, None);
             }
             After::Busy => return tokio::time::sleep(BUSY_PAUSE).await,
