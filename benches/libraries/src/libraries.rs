@@ -259,7 +259,7 @@ impl Library for Sled {
         "sled"
     }
     fn load(&self, keys: &mut dyn Iterator<Item = Key>) {
-        keys.for_each(|key| drop(self.database.insert(key, VALUE).expect("takes it")));
+        keys.for_each(|key| drop(self.database.insert(key, &VALUE[..]).expect("takes it")));
     }
     fn get(&self, key: &Key) -> Option<usize> {
         self.database.get(key).expect("is readable").map(|value| std::hint::black_box(value.to_vec()).len())
