@@ -195,8 +195,8 @@ def client_side_cache(r):
 
 def users(r):
     assert r.acl_setuser(
-        "app", enabled=True, passwords=["+secret"], keys=["app:*"], channels=["news"], commands=["+@string", "-set", "+acl|whoami"],
-        selectors=[("%R~shared:*", "+get")],
+        "app", enabled=True, passwords=["+secret"], keys=["app:*"], channels=["news"], commands=["+@string", "-set", "+acl|whoami", "+client|setinfo"],
+        selectors=[("+get", "%R~shared:*")],
     )
     found = r.acl_getuser("app")
     assert "on" in found["flags"] and found["channels"] in ("&news", ["&news"]), found
