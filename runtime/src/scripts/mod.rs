@@ -70,7 +70,7 @@ pub struct Scripts {
     /// Those that take long.
     pub busy: busy::Busy,
     /// Interpreters that run nothing at the moment.
-    idle: Mutex<Vec<Box<Interpreter>>>,
+    idle: Mutex<Vec<Interpreter>>,
     /// What the idle ones use.
     idle_bytes: AtomicU64,
     seed: AtomicU64,
@@ -147,7 +147,7 @@ impl Scripts {
         stack::run(|| admin::change_libraries(self, &sub, args)).map(|result| result.is_ok())
     }
 
-    fn take(&self) -> Box<Interpreter> {
+    fn take(&self) -> Interpreter {
         let idle = self.idle.lock().pop();
         match idle {
             Some(interpreter) => {
@@ -159,12 +159,12 @@ impl Scripts {
     }
 
     #[cold]
-    fn make(&self) -> Box<Interpreter> {
+    fn make(&self) -> Interpreter {
         const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
-        Box::new(Interpreter::new(self.seed.fetch_add(STEP, Ordering::Relaxed) >> 16))
+        Interpreter::new(self.seed.fetch_add(STEP, Ordering::Relaxed) >> 16)
     }
 
-    fn give_back(&self, interpreter: Box<Interpreter>) {
+    fn give_back(&self, interpreter: Interpreter) {
         self.idle_bytes.fetch_add(interpreter.used() as u64, Ordering::Relaxed);
         self.idle.lock().push(interpreter);
     }

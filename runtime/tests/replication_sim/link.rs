@@ -60,10 +60,16 @@ impl Link {
     }
 
     pub fn arrived_up(&mut self, now_ms: i64) -> Option<Command> {
-        self.up.pop_front_if(|(arrives_ms, _)| *arrives_ms <= now_ms).map(|(_, command)| command)
+        pop_arrived(&mut self.up, now_ms).map(|(_, command)| command)
     }
 
     pub fn arrived_down(&mut self, now_ms: i64) -> Option<Down> {
-        self.down.pop_front_if(|(arrives_ms, _)| *arrives_ms <= now_ms).map(|(_, down)| down)
+        pop_arrived(&mut self.down, now_ms).map(|(_, down)| down)
     }
+}
+
+/// The first of a queue, if it has arrived by now.
+fn pop_arrived<T>(queue: &mut VecDeque<(i64, T)>, now_ms: i64) -> Option<(i64, T)> {
+    let has_arrived = queue.front().is_some_and(|(arrives_ms, _)| *arrives_ms <= now_ms);
+    if has_arrived { queue.pop_front() } else { None }
 }
