@@ -75,15 +75,15 @@ fn load(session: &Session, from: Reload, held: Option<&mut Held<'_>>) -> Result<
 }
 
 fn no_replicas(_: &mut Session, _: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<Flow, CommandError> {
-    Err(CommandError::text("ERR This build has no replicas"))
+    Err(CommandError::text("ERR DEBUG REPLICATE is not supported: write the command instead"))
 }
 
 fn change_repl_id(_: &mut Session, _: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<Flow, CommandError> {
-    Err(CommandError::text("ERR This build does not replicate: its replication ID is fixed"))
+    Err(CommandError::text("ERR DEBUG CHANGE-REPL-ID is not supported: REPLICAOF NO ONE and a restart begin histories"))
 }
 
 fn no_scripts(_: &mut Session, _: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<Flow, CommandError> {
-    Err(CommandError::text("ERR This build does not run scripts"))
+    Err(CommandError::text("ERR Commands that scripts may not run stay refused here"))
 }
 
 fn no_payloads(_: &mut Session, _: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<Flow, CommandError> {
