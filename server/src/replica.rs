@@ -80,6 +80,45 @@ impl Replica {
     }
 }
 
+/// What REPLICAOF asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RoleChange {
+    /// To be a primary.
+    Promote,
+    /// To follow this node.
+    Follow {
+        /// Where it is.
+        host: String,
+        /// Where it is.
+        port: u16,
+    },
+}
+
+impl RoleChange {
+    /// The settings say so from now on, before it is carried out: CONFIG REWRITE may come right behind it.
+    pub fn announce(&self, server: &Server) {
+        let primary = match self {
+            Self::Promote => None,
+            Self::Follow { host, port } => Some((Text::new(host.as_bytes()), *port)),
+        };
+        server.config.update(|settings| settings.replicaof.0 = primary);
+    }
+}
+
+/// Does what a transaction asked for. No baton may be held here.
+pub fn carry_out(server: &Arc<Server>, change: RoleChange) {
+    match change {
+        RoleChange::Promote => {
+            promote(server);
+        }
+        RoleChange::Follow { host, port } => {
+            if let Err(error) = follow(server, host, port) {
+                log!(Level::Warning, "REPLICAOF: {error}");
+            }
+        }
+    }
+}
+
 /// What REPLICAOF found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Followed {

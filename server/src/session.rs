@@ -5,6 +5,7 @@ use crate::acl::{self, Refusal, Rights, User};
 use crate::client::{Client, End};
 use crate::commands::{AsReplica, Flow, Work, presentable};
 use crate::persistence;
+use crate::replica::RoleChange;
 use crate::server::Server;
 use baton::Node;
 use baton::batch::Call;
@@ -94,6 +95,8 @@ pub struct Session {
     pub tracking: Mode,
     /// Offset in the log up to which this client's commands have left something.
     pub journaled: u64,
+    /// REPLICAOF inside of the transaction that runs: carried out when its batons have been let go.
+    pub role_change: Option<RoleChange>,
     /// What is known of the replica behind this connection, if it is one.
     pub replica: Option<Box<AsReplica>>,
 }
@@ -206,6 +209,7 @@ impl Session {
             subscriptions: None,
             tracking: Mode::Off,
             journaled: 0,
+            role_change: None,
             replica: None,
         }
     }

@@ -3,7 +3,7 @@
 use super::{Flow, Handler, OK};
 use crate::log;
 use crate::logging::Level;
-use crate::replica::{self, Followed};
+use crate::replica::{self, Followed, RoleChange};
 use crate::session::Session;
 use baton::held::Held;
 use baton::replication::failover::Failover;
@@ -47,8 +47,6 @@ fn replicaof(
     args: &[&[u8]],
     held: Option<&mut Held<'_>>,
 ) -> Result<Flow, CommandError> {
-    const IN_TRANSACTION: CommandError =
-        CommandError::text("ERR REPLICAOF is not possible inside of a transaction here");
     const CLUSTER: CommandError = CommandError::text("ERR REPLICAOF not allowed in cluster mode.");
     const INVALID_PORT: CommandError = CommandError::text("ERR Invalid master port");
     let server = session.server.clone();
@@ -58,11 +56,11 @@ fn replicaof(
     if *server.replicas.failover.lock() != Failover::None {
         return Err(CommandError::text("ERR REPLICAOF not allowed while failing over."));
     }
-    if held.is_some() {
-        return Err(IN_TRANSACTION);
-    }
     let who = format!("id={} addr={}", session.client.id, session.client.address());
     if args[1].eq_ignore_ascii_case(b"no") && args[2].eq_ignore_ascii_case(b"one") {
+        if held.is_some() {
+            return later(session, RoleChange::Promote);
+        }
         if replica::promote(&server) {
             log!(Level::Notice, "MASTER MODE enabled (user request from '{who}')");
         }
@@ -71,6 +69,9 @@ fn replicaof(
     let port = parse_i64(args[2]).ok_or(CommandError::NotInteger)?;
     let port = u16::try_from(port).map_err(|_| INVALID_PORT)?;
     let host = String::from_utf8_lossy(args[1]).into_owned();
+    if held.is_some() {
+        return later(session, RoleChange::Follow { host, port });
+    }
     match replica::follow(&server, host.clone(), port)? {
         Followed::Already => {
             log!(
@@ -84,4 +85,11 @@ fn replicaof(
             OK
         }
     }
+}
+
+/// Inside of a transaction: its batons have to be let go first. Sentinel asks for it together with CONFIG REWRITE.
+fn later(session: &mut Session, change: RoleChange) -> Result<Flow, CommandError> {
+    change.announce(&session.server);
+    session.role_change = Some(change);
+    OK
 }

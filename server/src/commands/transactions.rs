@@ -4,6 +4,7 @@
 //! at the watches: from then on nobody else can change what it saw. It lets them go after the last command.
 
 use super::{Flow, Handler, OK, WRITTEN};
+use crate::replica;
 use crate::server::Server;
 use crate::session::{After, Session, Transaction, Watched, Watching};
 use baton::held::Held;
@@ -156,6 +157,9 @@ fn exec(session: &mut Session, _: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<
         }
     }
     held.finish();
+    if let Some(change) = session.role_change.take() {
+        replica::carry_out(&server, change);
+    }
     if sleep.is_zero() { WRITTEN } else { Ok(Flow::Sleep(sleep)) }
 }
 

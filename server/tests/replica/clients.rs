@@ -157,3 +157,24 @@ fn whoever_waits_is_turned_away_when_a_primary_becomes_a_replica() {
     await_offset(&mut there, &mut here);
     assert_eq!(here.run("LLEN k"), Reply::Integer(1));
 }
+
+/// As Sentinel does it.
+#[test]
+fn a_transaction_changes_the_role() {
+    let mut primary = redis(&[]);
+    let mut there = primary.client();
+    let mut replica = follower(primary.port(), &[]);
+    let mut here = replica.client();
+    await_offset(&mut there, &mut here);
+    here.run("MULTI");
+    here.run("SLAVEOF NO ONE");
+    here.run("CLIENT KILL TYPE pubsub");
+    assert_eq!(here.run("EXEC").elements().expect("two replies")[0], Reply::simple("OK"));
+    assert_eq!(info(&mut here, "role"), "master");
+    assert_eq!(here.run("SET a b").text(), "OK");
+    here.run("MULTI");
+    here.run(&format!("SLAVEOF 127.0.0.1 {}", primary.port()));
+    here.run("EXEC");
+    await_offset(&mut there, &mut here);
+    assert!(here.run("GET a").is_null());
+}
