@@ -18,7 +18,7 @@ fn duration() -> Duration {
 fn load(client: &mut Client, over: &AtomicBool) -> usize {
     let mut turn = 0;
     while !over.load(Ordering::Relaxed) {
-        data::change(client, turn % 50);
+        data::change(client, turn);
         for line in ["RPUSH line a b c", "LPOP line", "BLPOP line 0.01", "SET e 1 PX 3", "GETEX e PX 1"] {
             let reply = client.run(line);
             assert!(!reply.is_error(), "{line}: {reply:?}");
