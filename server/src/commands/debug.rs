@@ -79,7 +79,9 @@ fn no_replicas(_: &mut Session, _: &[&[u8]], _: Option<&mut Held<'_>>) -> Result
 }
 
 fn change_repl_id(_: &mut Session, _: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<Flow, CommandError> {
-    Err(CommandError::text("ERR DEBUG CHANGE-REPL-ID is not supported: REPLICAOF NO ONE and a restart begin histories"))
+    Err(CommandError::text(
+        "ERR DEBUG CHANGE-REPL-ID is not supported: REPLICAOF NO ONE and a restart begin histories",
+    ))
 }
 
 fn no_scripts(_: &mut Session, _: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<Flow, CommandError> {

@@ -195,6 +195,10 @@ fn goes_there_and_back(settings: &[(&str, &str)], used: fn(&Option<Access>) -> b
     let mut redis = redis(settings);
     let mut theirs = redis.client();
     let expected = fill_databases(&mut theirs);
+    let in_both = match theirs.run("DBSIZE") {
+        Reply::Integer(in_one) => Reply::Integer(2 * in_one),
+        other => panic!("{other:?}"),
+    };
     let library = "#!lua name=lib\nredis.register_function('f', function() return 1 end)";
     theirs.call(&["FUNCTION", "LOAD", library]);
     assert_eq!(theirs.run("SAVE"), Reply::simple("OK"));
@@ -252,7 +256,7 @@ fn goes_there_and_back(settings: &[(&str, &str)], used: fn(&Option<Access>) -> b
         }
     }
     assert_eq!(reader.offset(), file.len());
-    assert_eq!((keys, functions), (2 * commands().len(), 1));
+    assert_eq!((Reply::Integer(keys), functions), (in_both, 1));
     assert!(names.iter().any(|name| name == "redis-ver"), "{names:?}");
     assert_eq!(ours.call(&["DEBUG", "DIGEST"]), expected);
 

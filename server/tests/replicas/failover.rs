@@ -17,7 +17,7 @@ fn baton_replica(primary: &Server) -> Server {
 
 /// Hands over, and finds the parts changed without another full synchronisation.
 #[track_caller]
-fn hand_over(from: &mut Server, to: &mut Server) {
+fn hand_over(from: &mut Server, to: &mut Server, turn: usize) {
     assert_equal(from, to);
     let full = figure(to, "sync_full");
     let port = to.port().to_string();
@@ -25,7 +25,7 @@ fn hand_over(from: &mut Server, to: &mut Server) {
     until("it is a replica", || figure(from, "role") == "slave");
     until("the other one has taken over", || figure(to, "role") == "master");
     until("it is over", || figure(from, "master_failover_state") == "no-failover");
-    change(&mut to.client(), 7);
+    change(&mut to.client(), turn);
     assert_equal(to, from);
     assert_eq!(figure(to, "sync_full"), full, "{}\n{}", from.log_tail(), to.log_tail());
     assert!(from.client().run("SET k v").is_error(), "a replica is read-only");
@@ -38,8 +38,8 @@ fn there_and_back() {
         fill(&mut first.client());
         let mut second = if with_redis { replica(&first, &[]) } else { baton_replica(&first) };
         change(&mut first.client(), 1);
-        hand_over(&mut first, &mut second);
-        hand_over(&mut second, &mut first);
+        hand_over(&mut first, &mut second, 2);
+        hand_over(&mut second, &mut first, 3);
     }
 }
 
