@@ -182,7 +182,7 @@ pub fn digest(client: &mut Client) -> Digest {
     let mut keys = BTreeMap::new();
     for db in ["0", "3", "4", "7", "15"] {
         expect_ok(client, &["SELECT", db]);
-        client.call(&["EXISTS", "gone", "short"]);
+        client.call(&["EXISTS", "gone", "short", "e"]);
         let names = client.call(&["KEYS", "*"]);
         assert_eq!(client.call(&["DBSIZE"]).integer(), names.elements().map(|names| names.len() as i64));
         for name in names.elements().unwrap_or_default() {
