@@ -59,13 +59,7 @@ pub fn await_offset(primary: &mut Client, replica: &mut Client) {
 /// Waits until the replica is where its primary is, and compares all data.
 #[track_caller]
 pub fn assert_equal(primary: &mut Client, replica: &mut Client, what: &str) {
-    // What has expired goes when the primary looks at it.
-    thread::sleep(Duration::from_millis(3));
-    for db in ["0", "3", "4", "7", "15"] {
-        primary.call(&["SELECT", db]);
-        primary.call(&["EXISTS", "gone", "short"]);
-    }
-    primary.call(&["SELECT", "0"]);
+    data::drop_expired(primary);
     await_offset(primary, replica);
     data::digest(replica).assert_is(&data::digest(primary), what);
 }

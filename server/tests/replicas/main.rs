@@ -81,7 +81,7 @@ fn await_caught_up(primary: &mut Server, replica: &mut Server) {
     let mut client = primary.client();
     for db in ["0", "3", "4", "7", "15"] {
         client.call(&["SELECT", db]);
-        client.call(&["EXISTS", "gone", "short"]);
+        client.call(&["EXISTS", "gone", "short", "e"]);
     }
     until("the link is up", || figure(replica, "master_link_status") == "up");
     until("the replica has caught up", || {
