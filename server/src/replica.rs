@@ -55,11 +55,24 @@ pub struct Following {
 }
 
 impl Replica {
-    /// Whom this node follows, if anybody.
-    pub fn following(&self) -> Option<Following> {
+    /// How the link is doing, if there is one.
+    pub fn figures(&self) -> Option<Arc<LinkFigures>> {
+        self.link.lock().as_ref().map(|link| link.figures().clone())
+    }
+
+    /// Whom a node of this role follows, if anybody. Before there is a link, while data are loaded, it is not connected.
+    pub fn following(&self, role: &Role) -> Option<Following> {
         let link = self.link.lock();
-        let link = link.as_ref()?;
-        Some(Following { host: link.host().to_owned(), port: link.port(), figures: link.figures().clone() })
+        match (link.as_ref(), role) {
+            (Some(link), _) => {
+                let (host, figures) = (link.host().to_owned(), link.figures().clone());
+                Some(Following { host, port: link.port(), figures })
+            }
+            (None, Role::Replica { host, port }) => {
+                Some(Following { host: host.clone(), port: *port, figures: Arc::default() })
+            }
+            (None, Role::Primary) => None,
+        }
     }
 
     /// Ends the connection with the primary, which is made anew. False if there is none.
@@ -128,16 +141,32 @@ pub enum Followed {
     Already,
 }
 
-/// Follows the primary of the configuration, at the start.
+/// Is what the configuration says from the first look on, while data are loaded too.
+pub fn prepare(server: &Server) {
+    if let Some((host, port)) = server.settings().replicaof.0.clone() {
+        server.node.replication().set_role(Role::Replica { host: host.lossy().into_owned(), port });
+        logging::set_role(logging::Role::Replica);
+    }
+}
+
+/// Follows the primary of the configuration, at the start. `serve` lets clients in: they find a replica.
 ///
 /// # Errors
 /// There is no thread to be had.
-pub fn begin(server: &Arc<Server>) -> Result<(), String> {
-    let primary = server.settings().replicaof.0.clone();
-    let Some((host, port)) = primary else { return Ok(()) };
-    let may_go_on = server.replica.may_resume.load(Ordering::Acquire);
+pub fn begin(server: &Arc<Server>, serve: impl FnOnce()) -> Result<(), String> {
+    // Whoever changes the role waits for the link.
     let mut link = server.replica.link.lock();
-    start(server, &mut link, host.lossy().into_owned(), port, may_go_on).map_err(|error| error.to_string())
+    let primary = server.settings().replicaof.0.clone();
+    let Some((host, port)) = primary else {
+        drop(link);
+        serve();
+        return Ok(());
+    };
+    let may_go_on = server.replica.may_resume.load(Ordering::Acquire);
+    let host = host.lossy().into_owned();
+    let owner = become_replica(server, &host, port);
+    serve();
+    start(server, owner, &mut link, host, port, may_go_on).map_err(|error| error.to_string())
 }
 
 /// Follows another node from now on, whatever this one was before. No baton may be held here.
@@ -155,32 +184,39 @@ pub fn follow(server: &Arc<Server>, host: String, port: u16) -> Result<Followed,
         old.stop();
     }
     server.config.update(|settings| settings.replicaof.0 = Some((Text::new(host.as_bytes()), port)));
-    start(server, &mut link, host, port, may_go_on)
+    let owner = become_replica(server, &host, port);
+    start(server, owner, &mut link, host, port, may_go_on)
         .map_err(|error| CommandError::owned(format!("ERR no thread for the link: {error}")))?;
     drop(link);
     turn_waiting_away(server);
     Ok(Followed::Now)
 }
 
-fn start(
-    server: &Arc<Server>,
-    link: &mut Option<Link>,
-    host: String,
-    port: u16,
-    may_go_on: bool,
-) -> std::io::Result<()> {
+/// The data are those of another node from here on, which there is no link with yet.
+fn become_replica(server: &Arc<Server>, host: &str, port: u16) -> Arc<Follower> {
     let node = &server.node;
     {
         let mut held = node.hold_all();
-        node.replication().set_role(Role::Replica { host: host.clone(), port });
+        node.replication().set_role(Role::Replica { host: host.to_owned(), port });
         held.follow(node.journal().stream_db().unwrap_or_default(), None);
     }
     logging::set_role(logging::Role::Replica);
     let owner = Arc::new(Follower { server: Arc::downgrade(server) });
     owner.changed(LinkState::Connect);
     crate::commands::apply_settings(server);
+    owner
+}
+
+fn start(
+    server: &Arc<Server>,
+    owner: Arc<Follower>,
+    link: &mut Option<Link>,
+    host: String,
+    port: u16,
+    may_go_on: bool,
+) -> std::io::Result<()> {
     let start = LinkStart {
-        node: node.clone(),
+        node: server.node.clone(),
         owner,
         connector: connector(server),
         host,

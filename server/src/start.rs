@@ -187,6 +187,7 @@ pub fn serve_until_the_end(
     let (end_requests, ends) = mpsc::unbounded_channel();
     let server = make_server(loaded.settings, file, registry, cores, end_requests);
     acl::clients::load_at_start(&server, loaded.users)?;
+    replica::prepare(&server);
     if let Some(prepared) = prepared {
         server.tls.adopt(prepared);
     }
@@ -216,11 +217,6 @@ pub fn serve_until_the_end(
     log!(Level::Notice, "Server initialized");
     if failed.is_none()
         && let Err(error) = open_or_restore(&server, restore_to)
-    {
-        failed = Some(error);
-    }
-    if failed.is_none()
-        && let Err(error) = replica::begin(&server)
     {
         failed = Some(error);
     }

@@ -544,9 +544,9 @@ fn kill(session: &mut Session, args: &[&[u8]], _: Option<&mut Held<'_>>) -> Resu
         Filters::parse(&session.server, &args[2..], true)?
     };
     let clients = filters.clients(session);
-    let replica = &session.server.replica;
+    let (replica, role) = (&session.server.replica, session.server.node.replication().role());
     let is_primary = |address: &[u8]| {
-        replica.following().is_some_and(|it| format!("{}:{}", it.host, it.port).as_bytes() == address)
+        replica.following(&role).is_some_and(|it| format!("{}:{}", it.host, it.port).as_bytes() == address)
     };
     let primary = (if old { is_primary(args[2]) } else { filters.means_primary() }) && replica.cut();
     for client in &clients {

@@ -448,8 +448,8 @@ fn persistence(facts: &Facts<'_>, out: &mut String) {
         "slots_damaged": facts.damaged_slots,
     );
     if server.is_loading.load(Ordering::Relaxed) || server.replica.async_loading.load(Ordering::Relaxed) {
-        let following = server.replica.following();
-        let load = following.as_ref().map_or(&server.load, |following| &following.figures.load);
+        let figures = server.replica.figures();
+        let load = figures.as_ref().map_or(&server.load, |figures| &figures.load);
         let (total, done) = (load.total.load(Ordering::Relaxed), load.done.load(Ordering::Relaxed));
         let started_ms = load.started_ms.load(Ordering::Relaxed);
         let elapsed_s = (facts.now_ms - started_ms).max(0) as f64 / 1_000.0;
@@ -606,7 +606,7 @@ fn replication(facts: &Facts<'_>, out: &mut String) {
     let replication = node.replication();
     let history = replication.history();
     let links: Vec<_> = replication.served.all().into_iter().map(|link| (link.replica(), link)).collect();
-    match server.replica.following() {
+    match server.replica.following(&replication.role()) {
         Some(following) => following_primary(facts, &following, out),
         None => fields!(out, "role": "master"),
     }

@@ -260,7 +260,7 @@ fn may_sync(session: &Session) -> Result<(), CommandError> {
     }
     const NO_LINK: CommandError =
         CommandError::text("NOMASTERLINK Can't SYNC while not connected with my master");
-    if let Some(following) = session.server.replica.following()
+    if let Some(following) = session.server.replica.following(&server.node.replication().role())
         && following.figures.state() != LinkState::Connected
     {
         return Err(NO_LINK);
@@ -403,7 +403,7 @@ fn role(session: &mut Session, _: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<
             out.bulk(b"slave");
             out.bulk(host.as_bytes());
             out.integer(i64::from(*port));
-            let figures = session.server.replica.following().map(|following| following.figures);
+            let figures = session.server.replica.figures();
             let state = figures.as_ref().map(|figures| figures.state()).unwrap_or_default();
             out.bulk(state.name().as_bytes());
             let applied = figures.map_or(0, |figures| figures.applied.load(Ordering::Acquire));

@@ -5,6 +5,7 @@ use crate::client::{Client, Post};
 use crate::config::{RdbVersionCheck, Settings};
 use crate::log;
 use crate::logging::Level;
+use crate::replica;
 use crate::server::Server;
 use baton::persist::log_dir::LogDir;
 use baton::persist::open::{self, OpenOptions, Opened, Source};
@@ -49,9 +50,10 @@ fn serve(server: &Arc<Server>, log: Option<(LogDir, Position)>) -> Result<(), St
     if server.settings().appendonly {
         begin_log(server, log)?;
     }
-    server.is_loading.store(false, Ordering::Release);
-    server.loads.send_modify(|count| *count += 1);
-    Ok(())
+    replica::begin(server, || {
+        server.is_loading.store(false, Ordering::Release);
+        server.loads.send_modify(|count| *count += 1);
+    })
 }
 
 /// Opens the log as it was at a second of the past, and goes on in a directory of its own, so that the original stays.

@@ -83,7 +83,7 @@ pub(super) fn look(server: &Arc<Server>, now_ms: i64) {
             if server.replicas.failover_refused.swap(false, Ordering::AcqRel) {
                 return on(server, Event::Refused);
             }
-            let state = server.replica.following().map(|following| following.figures.state());
+            let state = server.replica.figures().map(|figures| figures.state());
             if matches!(state, Some(LinkState::Sync | LinkState::Connected)) {
                 on(server, Event::Accepted);
             }

@@ -26,6 +26,22 @@ fn a_replica_is_read_only_until_it_is_told_otherwise() {
     assert_eq!(here.run("GET own"), Reply::bulk("1"));
 }
 
+/// Nobody who comes in the first moment finds a primary, which would take writes.
+#[test]
+fn a_replica_is_one_from_the_first_look_on() {
+    // Nobody listens there.
+    let mut replica = follower(1, &[]);
+    for _ in 0..5 {
+        replica.kill();
+        replica.restart();
+        let mut here = replica.client();
+        assert!(here.run("SET a 1").text().starts_with("READONLY"));
+        assert_eq!((info(&mut here, "role"), info(&mut here, "master_port")), ("slave".into(), "1".into()));
+        assert_eq!(here.run("ROLE").elements().expect("an array")[3], Reply::bulk("connect"));
+        assert_eq!(here.run("DBSIZE"), Reply::Integer(0));
+    }
+}
+
 #[test]
 fn who_it_follows_is_shown() {
     let mut primary = redis(&[]);
