@@ -360,7 +360,7 @@ impl Node {
         }
         let settings = self.settings();
         let Some(mut state) = self.baton(core).try_take() else { return Next::Step };
-        let step = state.shard.save_step(STEP_BYTES, &settings, self.now_ms());
+        let step = state.shard.save_step(step_bytes(run.delay), &settings, self.now_ms());
         let sections = state.shard.take_sections();
         self.publish_events(&mut state.shard, &settings);
         drop(state);
@@ -557,6 +557,8 @@ impl Node {
             if !alone {
                 match outlet.recv_timeout(ALONE_AFTER) {
                     Ok(message) => return Some(message),
+                    // They take their time because they are told to.
+                    Err(_) if !run.delay.is_zero() && !run.over.load(Ordering::Acquire) => continue,
                     // Nobody else does it: no event loops, or they stand still, or have ended.
                     Err(_) => alone = true,
                 }
@@ -569,6 +571,17 @@ impl Node {
                 }
             }
         }
+    }
+}
+
+/// How much is encoded at once. With a pause after each key less, so that no pause for all of it is long.
+fn step_bytes(delay: Duration) -> usize {
+    const PAUSE: Duration = Duration::from_millis(10);
+    /// Of a small key.
+    const KEY_BYTES: u128 = 100;
+    match PAUSE.as_micros().checked_div(delay.as_micros()) {
+        None => STEP_BYTES,
+        Some(keys) => STEP_BYTES.min((keys * KEY_BYTES) as usize).max(1),
     }
 }
 

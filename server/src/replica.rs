@@ -243,7 +243,7 @@ pub fn promote(server: &Arc<Server>) -> bool {
     {
         let mut held = node.hold_all();
         let offset = held.lead();
-        node.replication().with_history(|history| history.promote(random_id(), offset));
+        node.change_history(|history| history.promote(random_id(), offset));
         node.replication().set_role(Role::Primary);
     }
     drop(link);

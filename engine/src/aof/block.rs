@@ -27,9 +27,12 @@
 //!   `synced` (0 for one that is not there), if the header has it; the seconds of a timestamp directly in front of the header, if there is one.
 //!   So no digit of either line can change unseen, and a block can be recognised without those before it.
 //!
+//! A line of its own names the history that all of this is a part of: see [`lineage`](super::lineage).
+//!
 //! Reading is lenient: keys in any order, unknown ones skipped. Offsets never decrease within a file; whoever begins
 //! another history (a full synchronisation) begins another file.
 
+use super::lineage::{self, Named};
 use crate::rdb::crc64::Digest;
 use crc32fast::Hasher;
 use std::ops::Deref;
@@ -87,6 +90,8 @@ pub struct Header {
 pub enum Annotation<'a> {
     /// What follows was written in this second (since 1970) or later.
     Timestamp(i64),
+    /// The history that the log belongs to from here on.
+    History(Named),
     /// A block follows. With the part of the line that the running checksum covers.
     Block(Header, &'a [u8]),
     /// Somebody else's.
@@ -268,6 +273,11 @@ pub fn parse(line: &[u8]) -> Result<Annotation<'_>, &'static str> {
         let seconds = rest.strip_suffix(b"\r\n").and_then(number).and_then(|n| i64::try_from(n).ok());
         return seconds.map(Annotation::Timestamp).ok_or("a timestamp of digits, and CR LF");
     }
+    if line.starts_with(lineage::START) {
+        return Named::parse(line)
+            .map(Annotation::History)
+            .ok_or("the name of a history that fits its CRC32");
+    }
     let signs = [line.starts_with(HEADER_START), has(line, b";crc32:"), has(line, b";off:")];
     if signs.iter().filter(|sign| **sign).count() < 2 {
         return Ok(Annotation::Other);
@@ -320,7 +330,7 @@ fn parse_synced(value: &[u8]) -> Option<Synced> {
 }
 
 /// A decimal number of nothing but digits, without zeros in front, up to 64 bits.
-fn number(digits: &[u8]) -> Option<u64> {
+pub(super) fn number(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() || digits.len() > 20 || (digits.len() > 1 && digits.first() == Some(&b'0')) {
         return None;
     }
@@ -331,7 +341,7 @@ fn number(digits: &[u8]) -> Option<u64> {
 }
 
 /// Exactly so many lower-case hex digits, at most 16.
-fn hex<const DIGITS: usize>(digits: &[u8]) -> Option<u64> {
+pub(super) fn hex<const DIGITS: usize>(digits: &[u8]) -> Option<u64> {
     if digits.len() != DIGITS {
         return None;
     }

@@ -27,12 +27,13 @@
 //! A file system gives parts of a file that it never wrote as zeros, in sectors (of 512 bytes, the smallest there are); so a block
 //! without any was there and has changed since.
 //!
-//! Behind a block there can only be a header, a timestamp, or `SELECT` (perhaps after `MULTI`), which Redis writes first when it
+//! Behind a block there can only be a header, a timestamp, the name of a history, or `SELECT` (perhaps after `MULTI`), which Redis writes first when it
 //! goes on in a file of ours.
 //! So the loss of a header is seen, too, and with headers no change of a single byte goes unnoticed or yields a unit that was
 //! never written. Without headers only what breaks the structure can be seen.
 
 use super::block::{self, Annotation, Annotator, Header, Synced};
+use super::lineage::{self, Lineage};
 use crate::number::parse_i64;
 use std::fmt;
 use std::ops::Range;
@@ -40,7 +41,7 @@ use std::ops::Range;
 /// The smallest part of a file that is written or lost as a whole.
 const SECTOR: usize = 512;
 
-const BEHIND_BLOCK: &str = "a header, a timestamp or SELECT behind a block";
+const BEHIND_BLOCK: &str = "a header, a timestamp, a history or SELECT behind a block";
 
 /// Whether the file begins with a snapshot: the caller reads that first, and the commands from its end on.
 pub fn starts_with_snapshot(file: &[u8]) -> bool {
@@ -61,6 +62,8 @@ pub struct Position {
     /// The replication offset: of this place if it is in or behind a block, of the end of the last block if there are
     /// commands without a header in between.
     pub replication_offset: Option<u64>,
+    /// The history that all that was read belongs to.
+    pub lineage: Lineage,
 }
 
 impl Position {
@@ -304,6 +307,14 @@ impl<'a> Reader<'a> {
         self
     }
 
+    /// Goes on where the files in front of this one lead to.
+    #[must_use]
+    pub fn after(mut self, lineage: Lineage) -> Self {
+        self.now.lineage = lineage;
+        self.settled.lineage = lineage;
+        self
+    }
+
     /// The next unit; `None` at the end, when there is a [`verdict`](Self::verdict).
     #[inline]
     pub fn read(&mut self) -> Option<Unit<'_, 'a>> {
@@ -379,6 +390,9 @@ impl<'a> Reader<'a> {
             let start = self.at;
             match self.window.get(start) {
                 Some(b'*') => {
+                    if !self.in_block {
+                        self.now.lineage.uncounted();
+                    }
                     let first = self.args.len();
                     let end = command(self.window, start, &mut self.args)?;
                     let role = role(&self.args[first..])
@@ -430,6 +444,9 @@ impl<'a> Reader<'a> {
 
     fn leave_block(&mut self) {
         self.in_block = false;
+        if let Some((_, header)) = self.block {
+            self.now.lineage.block(header.off, header.len);
+        }
         self.after_block = true;
         self.window = self.file;
         self.settle();
@@ -450,10 +467,15 @@ impl<'a> Reader<'a> {
                 self.timestamp_end = end;
                 self.before_timestamp = self.settled.offset;
             }
-            Annotation::Block(..) if in_transaction => {
+            Annotation::Block(..) | Annotation::History(_) if in_transaction => {
                 return Err(Flaw::Unexpected { at: start, expected: "EXEC before the next header" });
             }
             Annotation::Block(header, covered) => self.enter_block(header, covered, end)?,
+            Annotation::History(named) => {
+                self.now.lineage.named(named);
+                self.at = end;
+                self.settle();
+            }
         }
         self.at = end;
         Ok(())
@@ -582,6 +604,7 @@ fn was_never_safe(file: &[u8]) -> bool {
             || rest[0] == 0
             || block::HEADER_MARK.starts_with(&rest[..rest.len().min(block::HEADER_MARK.len())])
             || rest.starts_with(b"#TS:")
+            || rest.starts_with(lineage::START)
     };
     let counts = |header: &Header| !matches!(header.synced, Some(Synced::NotBefore { .. }));
     ours(0) && whole_block(file, 0, counts).is_none()

@@ -278,6 +278,12 @@ impl Journal {
         self.shared.pending.lock().set_stream_db(db);
     }
 
+    /// From here on the log belongs to the history of this name, and says so soon, whatever is pushed.
+    pub(crate) fn name_history(&self, id: [u8; 40]) {
+        self.shared.pending.lock().name_history(id);
+        self.shared.bell.ring();
+    }
+
     /// Offset up to which effects have been pushed.
     #[inline]
     pub fn pushed(&self) -> u64 {

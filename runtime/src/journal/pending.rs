@@ -1,6 +1,7 @@
 //! What has been pushed and not written yet, in the one order that all readers of the log see.
 
 use baton_engine::aof::block::Annotator;
+use baton_engine::aof::lineage::Named;
 use baton_engine::effects::{Effects, encode};
 use std::fmt::{Debug, Formatter};
 use std::sync::Arc;
@@ -39,10 +40,23 @@ pub(super) struct Cut {
     /// Where in the bytes.
     pub at: usize,
     pub offset: u64,
-    /// In this file, or in none.
-    pub next: Option<LogFile>,
-    /// What the file begins with although it is no part of the stream: the selection of the stream's database.
-    pub prefix: Vec<u8>,
+    pub kind: CutKind,
+    /// The history that the log belongs to from here on, if it is to be told.
+    pub named: Option<Named>,
+}
+
+/// What is different behind a cut.
+#[derive(Debug)]
+pub(super) enum CutKind {
+    /// The file.
+    File {
+        /// It goes on in this one, or in none.
+        next: Option<LogFile>,
+        /// What the file begins with although it is no part of the stream: the selection of the stream's database.
+        prefix: Vec<u8>,
+    },
+    /// Only the name of the history.
+    Name,
 }
 
 /// What has been pushed and not written yet.
@@ -57,6 +71,8 @@ pub(super) struct Pending {
     db: Option<usize>,
     /// Only what a primary sends is pushed, and this is the database that its stream is in.
     stream_db: Option<usize>,
+    /// The name of the history, once somebody may ask for it.
+    history: Option<[u8; 40]>,
     has_file: bool,
     readers: Vec<(u64, Box<dyn Reader>)>,
     next_reader: u64,
@@ -132,12 +148,27 @@ impl Pending {
         self.has_file = next.is_some();
         self.db = None;
         let mut prefix = Vec::new();
+        let is_empty = next.as_ref().is_some_and(|file| file.len == 0);
         // Files begin in database 0, and the stream goes on in whichever it is in.
-        if let Some(db) = self.stream_db.filter(|db| *db > 0) {
+        if let Some(db) = self.stream_db.filter(|db| is_empty && *db > 0) {
             encode(&[b"SELECT", itoa::Buffer::new().format(db).as_bytes()], &mut prefix);
         }
-        self.cuts.push(Cut { at: self.bytes.len(), offset: self.end, next, prefix });
+        self.push_cut(CutKind::File { next, prefix });
         self.end
+    }
+
+    /// From here on the log belongs to the history of this name, which it says.
+    pub fn name_history(&mut self, id: [u8; 40]) {
+        self.history = Some(id);
+        if self.has_file {
+            self.push_cut(CutKind::Name);
+        }
+    }
+
+    fn push_cut(&mut self, kind: CutKind) {
+        let (off, db) = (self.end, self.stream_db);
+        let named = self.history.map(|id| Named { id, off, db });
+        self.cuts.push(Cut { at: self.bytes.len(), offset: off, kind, named });
     }
 
     pub fn join(&mut self, anew: bool) -> (u64, usize) {

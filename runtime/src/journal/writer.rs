@@ -1,9 +1,10 @@
 //! The writer of the log: puts what is pending into files, block by block, and keeps the health of the log.
 
 use super::health::{Event, Health};
-use super::pending::{Cut, LogFile, Pending};
+use super::pending::{Cut, CutKind, LogFile, Pending};
 use crate::storage::{File, reason};
 use baton_engine::aof::block::Synced;
+use baton_engine::aof::lineage::Named;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
@@ -28,6 +29,8 @@ pub(super) struct Writer {
     done: usize,
     /// What the current file begins with although it is no part of the stream.
     prefix: Vec<u8>,
+    /// The history that the log belongs to, which the file does not say yet.
+    untold: Option<Named>,
     /// Cuts in the backlog that the log has not reached.
     cuts: VecDeque<Cut>,
     /// Everything before this has been written.
@@ -93,6 +96,12 @@ impl Writer {
             let end = self.cuts.front().map_or(self.backlog.len(), |cut| cut.at);
             let synced = self.known_synced();
             let block = self.backlog.get(self.done..end).unwrap_or_default();
+            if let (Some(log), Some(named)) = (&mut self.current, self.untold) {
+                let line = named.line();
+                log.file.append(&[&line])?;
+                log.len += line.len() as u64;
+                self.untold = None;
+            }
             if let (Some(log), false) = (&mut self.current, block.is_empty()) {
                 if !self.prefix.is_empty() {
                     // It takes no room in the stream: it ends where the next block begins.
@@ -120,13 +129,15 @@ impl Writer {
     /// Goes on in the file of a cut.
     fn pass(&mut self, cut: Cut) {
         self.offset = cut.offset;
+        self.untold = cut.named;
+        let CutKind::File { next, prefix } = cut.kind else { return };
         self.synced_bytes = 0;
         if let Some(log) = self.current.take() {
             self.left = if log.len > 0 { (1, log.len) } else { (self.left.0 + 1, self.left.1) };
             self.retired.push(Retired { file: log.file, end: cut.offset });
         }
-        self.current = cut.next;
-        self.prefix = cut.prefix;
+        self.current = next;
+        self.prefix = prefix;
     }
 
     /// Goes on at the last cut not later than this offset: what was to be written before it is safe elsewhere.

@@ -9,6 +9,7 @@ use super::replay::{self, ReplayError};
 use crate::node::Node;
 use crate::replication::Moment;
 use crate::storage::{Storage, mapped};
+use baton_engine::aof::lineage::Lineage;
 use baton_engine::aof::read::{Position, Reader, Verdict, starts_with_snapshot};
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -59,7 +60,7 @@ pub struct Opened {
     pub source: Source,
     /// The log, if there is one, and where writing goes on in its last increment.
     pub log: Option<(LogDir, Position)>,
-    /// Where the data stand in the stream of replication, if a snapshot says so and is all that was loaded.
+    /// Where the data stand in the stream of replication, if the snapshot or the log that was loaded says so.
     pub moment: Option<Moment>,
     /// What whoever runs the node should know, in order.
     pub notes: Vec<String>,
@@ -200,8 +201,7 @@ pub fn reread_log(node: &Arc<Node>, options: &OpenOptions, progress: &Progress) 
     progress.begin(node.now_ms());
     let loaded = load_log(node, node.shared_storage(), options, log, progress);
     progress.end();
-    let (_, notes) = loaded?;
-    Ok(Opened { source: Source::Log, log: None, moment: None, notes })
+    Ok(Opened { source: Source::Log, log: None, moment: None, notes: loaded?.notes })
 }
 
 fn open_log(
@@ -211,19 +211,33 @@ fn open_log(
     log: LogDir,
     progress: &Progress,
 ) -> Result<Opened, OpenError> {
-    let (position, notes) = load_log(node, storage, options, &log, progress)?;
-    Ok(Opened { source: Source::Log, log: Some((log, position)), moment: None, notes })
+    let Read { mut position, notes, refused } = load_log(node, storage, options, &log, progress)?;
+    // What was refused is not among the data.
+    let moment = Moment::of_log(&position).filter(|_| refused == 0);
+    if let Some(moment) = moment {
+        position.replication_offset = Some(moment.offset);
+    }
+    Ok(Opened { source: Source::Log, log: Some((log, position)), moment, notes })
 }
 
-/// Where the last file of the log ends, and what there is to say.
+/// What was read of a log.
+struct Read {
+    /// Where its last file ends.
+    position: Position,
+    notes: Vec<String>,
+    /// Commands that were refused.
+    refused: u64,
+}
+
+/// Reads all files of a log.
 fn load_log(
     node: &Arc<Node>,
     storage: &Arc<dyn Storage>,
     options: &OpenOptions,
     log: &LogDir,
     progress: &Progress,
-) -> Result<(Position, Vec<String>), OpenError> {
-    let mut notes = Vec::new();
+) -> Result<Read, OpenError> {
+    let (mut notes, mut refused) = (Vec::new(), 0);
     let mut files: Vec<(PathBuf, Bytes)> = Vec::new();
     for path in log.live_files() {
         let file = storage.read(&path).map_err(failed("read", &path))?;
@@ -250,19 +264,24 @@ fn load_log(
             notes.extend(told(&name, &loaded));
             from = loaded.end;
         }
-        let replication_offset = position.replication_offset;
-        position = Position { offset: from, replication_offset, ..Position::default() };
+        let Position { replication_offset, db, lineage, .. } = position;
+        position = Position { offset: from, replication_offset, db, lineage, ..Position::default() };
         let mut verdict = Verdict::Whole;
         if from < file.len() {
-            let reader = Reader::new(&file, from).begun_by_us(log.is_ours());
+            let reader = Reader::new(&file, from).begun_by_us(log.is_ours()).after(lineage);
             let replayed = replay::commands(node, &name, reader, None, progress)?;
             notes.push(format!("{name}: {} commands replayed", replayed.commands));
+            refused += replayed.refused;
             if replayed.refused > 0 {
                 let refused = replayed.refused;
                 notes.push(format!("{name}: {refused} commands were refused when they were replayed"));
             }
             let replication_offset = replayed.position.replication_offset.or(replication_offset);
             position = Position { replication_offset, ..replayed.position };
+            if n == 0 && has_base {
+                // Its commands are not those of the stream, and there are data that no command makes anew.
+                position.lineage = Lineage::unknown();
+            }
             verdict = replayed.verdict.unwrap_or(Verdict::Whole);
         }
         let others = files.iter().map(|(_, file)| &file[..]);
@@ -282,8 +301,8 @@ fn load_log(
                     if !file.is_empty() {
                         notes.push(put_aside(storage, &path, file, 0)?);
                     }
-                    let replication_offset = position.replication_offset;
-                    position = Position { replication_offset, ..Position::default() };
+                    let Position { replication_offset, db, lineage, .. } = position;
+                    position = Position { replication_offset, db, lineage, ..Position::default() };
                 }
                 if keep < file.len() {
                     notes.push(put_aside(storage, &path, file, keep)?);
@@ -291,7 +310,7 @@ fn load_log(
             }
         }
     }
-    Ok((position, notes))
+    Ok(Read { position, notes, refused })
 }
 
 /// Cuts a file off, and keeps what is cut in a file of its own.

@@ -142,6 +142,7 @@ fn block_at(file: &Bytes, mut at: usize) -> Result<Option<Block>, Gap> {
         at += len;
         match parse(&line[..len]) {
             Ok(Annotation::Timestamp(seconds)) => timestamp = Some(seconds),
+            Ok(Annotation::History(_)) => timestamp = None,
             Ok(Annotation::Block(header, _)) => {
                 let end = usize::try_from(header.len).ok().and_then(|len| at.checked_add(len)).ok_or(Gap)?;
                 if end > file.len() {

@@ -33,6 +33,11 @@ impl ReplId {
         str::from_utf8(&self.0).unwrap_or_default()
     }
 
+    /// As it is written.
+    pub fn bytes(&self) -> [u8; 40] {
+        self.0
+    }
+
     /// From what came over the wire or from a file; case does not matter. `None`: not 40 printable characters.
     pub fn parse(text: &[u8]) -> Option<Self> {
         let digits: [u8; 40] = text.try_into().ok()?;

@@ -552,7 +552,7 @@ impl Worker {
         }
         let history = self.node.replication();
         if let Some(id) = id.filter(|id| *id != history.history().id) {
-            history.with_history(|history| history.go_on_as(id, offset));
+            self.node.change_history(|history| history.go_on_as(id, offset));
             self.owner.note(Weight::Notice, &format!("Master replication ID changed to {id}"));
             self.owner.renamed();
         }
@@ -744,7 +744,7 @@ impl Worker {
         self.stream_db = db;
         held.follow(db, Some(history.map_or(0, |(_, offset)| offset)));
         let id = history.map_or_else(super::random_id, |(id, _)| id);
-        self.node.replication().with_history(|history| history.adopt(id));
+        self.node.change_history(|history| history.adopt(id));
         if backlog > 0 {
             held.open_backlog(backlog);
         }

@@ -49,6 +49,7 @@ use crate::held::Held;
 use crate::node::Node;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use backlog::{Backlog, Feed};
+use baton_engine::aof::read::Position;
 use identity::{History, ReplId};
 use parking_lot::Mutex;
 use role::Role;
@@ -126,6 +127,12 @@ impl Moment {
         })
     }
 
+    /// From what a log says, at the end of it.
+    pub fn of_log(end: &Position) -> Option<Self> {
+        let named = end.lineage.here()?;
+        Some(Self { id: ReplId::parse(&named.id)?, offset: named.off, db: named.db.unwrap_or(end.db) })
+    }
+
     /// The AUX fields by which it is found again, as Redis names them.
     pub fn aux(&self) -> [(&'static str, String); 3] {
         [
@@ -182,20 +189,23 @@ impl Replication {
     pub fn history(&self) -> History {
         self.history.lock().clone()
     }
-
-    /// Notes what has happened to the history: one of the functions of [`History`].
-    pub fn with_history<R>(&self, change: impl FnOnce(&mut History) -> R) -> R {
-        change(&mut self.history.lock())
-    }
 }
 
 impl Node {
+    /// Notes what has happened to the history: one of the functions of [`History`]. The log says it from here on. While nothing is
+    /// pushed: under all batons, or on the thread that takes over the stream of a primary.
+    pub fn change_history(&self, change: impl FnOnce(&mut History)) {
+        let mut history = self.replication.history.lock();
+        change(&mut history);
+        self.journal().name_history(history.id.bytes());
+    }
+
     /// A primary starts with data that were saved at this moment of a history: its replicas may go on where they were, as far as
     /// they were no farther. Before the log is opened, and before anybody is served.
     pub fn resume_history(self: &Arc<Self>, moment: Moment, id: ReplId, backlog_size: u64) {
         let mut held = self.hold_all();
         self.journal().set_offset(moment.offset);
-        self.replication.with_history(|history| history.resume(id, moment.id, moment.offset));
+        self.change_history(|history| history.resume(id, moment.id, moment.offset));
         held.open_backlog(backlog_size);
     }
 }
@@ -205,7 +215,7 @@ impl Node {
     /// log is opened, and before anybody is served.
     pub fn resume_following(self: &Arc<Self>, moment: Moment, backlog_size: u64) {
         let mut held = self.hold_all();
-        self.replication.with_history(|history| history.adopt(moment.id));
+        self.change_history(|history| history.adopt(moment.id));
         held.follow(moment.db, Some(moment.offset));
         held.open_backlog(backlog_size);
     }

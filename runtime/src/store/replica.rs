@@ -394,7 +394,7 @@ impl Replica {
         let node = self.store.node();
         let mut held = node.hold_all();
         let offset = held.lead();
-        node.replication().with_history(|history| history.promote(random_id(), offset));
+        node.change_history(|history| history.promote(random_id(), offset));
         node.replication().set_role(Role::Primary);
         drop(held);
         if self.maxmemory > 0 {

@@ -1,7 +1,7 @@
 //! What happens in a world, and what must hold in it.
 
 use crate::link::{Command, Down, Link, Taking};
-use crate::node::{Data, Node, Serving, WRITE};
+use crate::node::{self, Data, Node, Serving, WRITE};
 use baton::replication::backlog::Lost;
 use baton::replication::handshake::{self, Facts, Handshake, Outcome};
 use baton::replication::identity::{Decision, ReplId, Request};
@@ -11,7 +11,12 @@ use baton_engine::random::Rng;
 const NODES: usize = 4;
 const STEPS: usize = 300;
 const QUIET_STEPS: usize = 20_000;
-const LIMITS: Limits = Limits { timeout_ms: 3_000, hard_bytes: 900, soft_bytes: 600, soft_ms: 1_000 };
+const LIMITS: Limits = Limits {
+    timeout_ms: 3_000,
+    hard_bytes: 100 * WRITE as u64,
+    soft_bytes: 66 * WRITE as u64,
+    soft_ms: 1_000,
+};
 
 /// How often things happened.
 #[derive(Clone, Debug, Default)]
@@ -20,6 +25,8 @@ pub struct Seen {
     pub full: u64,
     pub partial: u64,
     pub crashes: u64,
+    /// Nodes that came back with a log that says which history it belongs to.
+    pub resumed: u64,
     pub cuts: u64,
     pub failovers: u64,
     pub confirmed: u64,
@@ -32,6 +39,7 @@ impl Seen {
         self.full += other.full;
         self.partial += other.partial;
         self.crashes += other.crashes;
+        self.resumed += other.resumed;
         self.cuts += other.cuts;
         self.failovers += other.failovers;
         self.confirmed += other.confirmed;
@@ -61,7 +69,11 @@ pub struct World {
 impl World {
     pub fn new(seed: u64) -> Self {
         let mut rng = Rng::seeded(seed);
-        let nodes = (0..NODES).map(|node| Node::new(random_id(&mut rng), (node > 0).then_some(0))).collect();
+        let nodes = (0..NODES).map(|node| {
+            let has_log = rng.below(2) == 0;
+            Node::new(random_id(&mut rng), (node > 0).then_some(0), has_log)
+        });
+        let nodes = nodes.collect();
         Self {
             rng,
             now_ms: 1_000,
@@ -117,6 +129,9 @@ impl World {
                 if self.nodes[node].is_up && (self.nodes[node].of.is_none() || self.nodes[node].knows) =>
             {
                 self.nodes[node].save();
+                if let Some(log) = &mut self.nodes[node].log {
+                    log.sync();
+                }
             }
             112..114 if self.nodes[node].is_up => self.crash(node),
             114..124 if !self.nodes[node].is_up => self.restart(node),
@@ -133,8 +148,7 @@ impl World {
             return;
         }
         for _ in 0..=self.rng.below(3) {
-            let mut write = vec![self.rng.below(20) as u8];
-            write.extend_from_slice(&self.next_value.to_le_bytes());
+            let write = node::write(self.rng.below(20) as u8, self.next_value);
             self.next_value += 1;
             self.nodes[primary].apply(&write);
             self.seen.writes += 1;
@@ -162,12 +176,19 @@ impl World {
         self.tell(format!("{node} crashes"));
         self.nodes[node].crash();
         self.seen.crashes += 1;
+        // A process that is killed loses nothing of what it wrote, a machine may.
+        if self.rng.below(3) == 0
+            && let Some(log) = &mut self.nodes[node].log
+        {
+            log.lose(|most| self.rng.below(most));
+        }
         self.cut_all_of(node);
     }
 
     fn restart(&mut self, node: usize) {
         let id = random_id(&mut self.rng);
         self.nodes[node].restart(id);
+        self.seen.resumed += u64::from(self.nodes[node].log.is_some() && self.nodes[node].knows);
         if self.nodes[node].of.is_none() {
             // What it has lost its replicas will lose too: nobody has promised anything else.
             self.confirmed.clear();
@@ -204,6 +225,7 @@ impl World {
         let own = random_id(&mut self.rng);
         let node = &mut self.nodes[new];
         node.history.promote(own, node.offset);
+        node.tell_log();
         let offset = node.offset;
         self.tell(format!("{new} takes over from {old} at {offset}"));
         for node in 0..NODES {
@@ -403,7 +425,7 @@ impl World {
             Phase::Online => {
                 let Some(reader) = serving.reader else { return };
                 let mut bytes = Vec::new();
-                match node.backlog.read(reader, self.rng.below(60), &mut bytes) {
+                match node.backlog.read(reader, self.rng.below(7 * WRITE), &mut bytes) {
                     Ok(0) => {}
                     Ok(_) => self.send_down(at, Down::Bytes(bytes)),
                     Err(Lost) => self.on(at, Event::Lost),
@@ -438,6 +460,7 @@ impl World {
                 let node = &mut self.nodes[replica];
                 let before = node.history.id;
                 node.history.go_on_as(id.unwrap_or(before), node.offset);
+                node.tell_log();
                 let is_renamed = node.history.id != before;
                 self.links[at].taking = Taking::Stream;
                 if is_renamed {

@@ -39,7 +39,10 @@ pub fn chores(server: &Arc<Server>) {
 
 /// Sends a command that changes nothing to all replicas.
 pub fn signal(server: &Server, command: &[u8]) -> u64 {
-    let offset = server.node.journal().push_signal(command);
+    let journal = server.node.journal();
+    let offset = journal.push_signal(command);
+    // Whoever hears of it must not have more than a log that is read after a kill.
+    journal.write();
     server.node.replication().served.wake();
     offset
 }
@@ -53,8 +56,8 @@ pub fn request_acks(server: &Server, offset: u64) {
 }
 
 fn ping(server: &Server, now_ms: i64) {
-    if *server.replicas.failover.lock() != Failover::None {
-        // The offset stands still until the replica has reached it.
+    if *server.replicas.failover.lock() != Failover::None || server.is_ending.load(Ordering::Relaxed) {
+        // The offset stands still until the replica has reached it, and behind the last snapshot.
         return;
     }
     let period_ms = i64::from(server.settings().repl_ping_replica_period) * 1_000;
@@ -96,7 +99,7 @@ fn close_backlog_if_due(server: &Arc<Server>, now_ms: i64) {
             if replication.served.count() > 0 || replication.is_replica() {
                 return;
             }
-            replication.with_history(|history| history.renew(random_id()));
+            server.node.change_history(|history| history.renew(random_id()));
             held.close_backlog();
             since.store(0, Ordering::Relaxed);
             log!(

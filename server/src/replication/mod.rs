@@ -90,7 +90,7 @@ pub fn backlog(server: &Arc<Server>) -> Arc<Backlog> {
     }
     let mut held = node.hold_all();
     if node.replication().backlog().is_none() && !node.replication().is_replica() {
-        node.replication().with_history(|history| history.renew(random_id()));
+        node.change_history(|history| history.renew(random_id()));
         let id = node.replication().history().id;
         crate::log!(
             crate::logging::Level::Notice,

@@ -6,6 +6,7 @@
 //! | `pair`   | a primary and its replica, and when they are equal                                             |
 //! | `follow` | all data and the stream, in every way they can come                                            |
 //! | `trouble` | cut wires, kill -9 of either, restarts: equal in the end (`BATON_REPLICATION_SECONDS=180`)    |
+//! | `restarts` | nodes with a log that are killed or end go on where they were                                   |
 //! | `embedded` | a copy in this process, of all and of a part                                                   |
 //! | `chains` | replicas of replicas, of both kinds, and promotion                                             |
 //! | `clients` | what clients of a replica are told, may do, and see                                          |
@@ -21,4 +22,5 @@ mod embedded;
 mod follow;
 mod pair;
 mod proxy;
+mod restarts;
 mod trouble;

@@ -36,19 +36,20 @@ fn several_replicas_share_a_snapshot() {
 #[test]
 fn the_data_change_meanwhile() {
     for diskless in ["yes", "no"] {
-        // Microseconds for each key: a second or more in all, and longer where the clients are slow.
-        let enough = [200, 2_000, 10_000].into_iter().any(|delay| changes_meanwhile(diskless, delay) > 3);
+        // More to send where the clients are slow.
+        let enough = [3_000, 30_000, 100_000].into_iter().any(|keys| changes_meanwhile(diskless, keys) > 3);
         assert!(enough, "the clients change nothing");
     }
 }
 
-/// How often the clients had their turn while the snapshot took so long.
-fn changes_meanwhile(diskless: &str, delay: usize) -> usize {
+/// How often the clients had their turn while a snapshot of so many keys was on its way.
+fn changes_meanwhile(diskless: &str, keys: usize) -> usize {
     let mut primary = primary(&[("repl-diskless-sync", diskless)]);
     let mut client = primary.client();
     fill(&mut client);
-    expect_ok(&mut client, &["DEBUG", "POPULATE", "3000", "filler", "100"]);
-    expect_ok(&mut client, &["CONFIG", "SET", "rdb-key-save-delay", &delay.to_string()]);
+    expect_ok(&mut client, &["DEBUG", "POPULATE", &keys.to_string(), "filler", "100"]);
+    // Some 200 microseconds each: half a second or more.
+    expect_ok(&mut client, &["CONFIG", "SET", "rdb-key-save-delay", "200"]);
     let mut replica = replica(&primary, &[]);
     until("the snapshot begins", || figure(&mut primary, "rdb_bgsave_in_progress") == "1");
     let done = AtomicBool::new(false);
