@@ -5,6 +5,7 @@ use crate::connection::{Buffers, Connection};
 use crate::flusher::Flusher;
 use crate::log;
 use crate::logging::Level;
+use crate::memory;
 use crate::persistence;
 use crate::replication;
 use crate::server::{Phase, Server};
@@ -464,7 +465,7 @@ async fn build_along(server: Arc<Server>, core: usize) {
 
 /// What a core does besides serving: expiry, idle clients, limits, figures.
 async fn chores(server: Arc<Server>, core: usize, flusher: Rc<Flusher>) {
-    loop {
+    for turn in 0_u64.. {
         let hz = server.settings().hz.clamp(1, 500);
         tokio::time::sleep(Duration::from_millis(u64::from(1_000 / hz))).await;
         if core == 0 {
@@ -491,6 +492,9 @@ async fn chores(server: Arc<Server>, core: usize, flusher: Rc<Flusher>) {
             server.current_pause();
             server.sample_rates();
             server.evict_clients_thoroughly();
+            if turn.is_multiple_of(u64::from(hz)) {
+                memory::give_back();
+            }
             persistence::chores(&server);
             replication::chores(&server);
         }

@@ -6,7 +6,7 @@
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::Cell;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use tikv_jemallocator::Jemalloc;
 
 /// A thread tells its counter only about changes of this size.
@@ -50,9 +50,14 @@ pub fn used_near(limit: u64) -> u64 {
 
 /// Bytes of the process that are in physical memory; what is in use where the system does not tell.
 pub fn resident() -> u64 {
-    let pages = std::fs::read_to_string("/proc/self/statm").ok();
-    let pages = pages.and_then(|line| line.split(' ').nth(1)?.parse::<u64>().ok());
-    pages.map_or_else(used, |pages| pages * page_bytes())
+    pages().map_or_else(used, |(resident, _)| resident * page_bytes())
+}
+
+/// Pages in physical memory, and how many of them belong to files.
+fn pages() -> Option<(u64, u64)> {
+    let line = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let mut fields = line.split(' ').skip(1).map(|field| field.parse::<u64>().ok());
+    Some((fields.next()??, fields.next()??))
 }
 
 /// Physical memory of the machine, in bytes; 0 where the system does not tell.
@@ -71,6 +76,41 @@ pub fn purge() -> bool {
     // SAFETY: the name is a C string, and this control takes and gives no data: all four pointers may be null.
     let error = unsafe { tikv_jemalloc_sys::mallctl(name.as_ptr(), null_mut(), null_mut(), null_mut(), 0) };
     error == 0
+}
+
+/// What is worth a look at all arenas, and pages that have to be faulted in again: this much, or an eighth of the data.
+const WORTH: u64 = 64 << 20;
+
+/// Bytes that the last `give_back` had to keep: blocks in use lie between them.
+static KEPT: AtomicU64 = AtomicU64::new(0);
+static GIVING_BACK: AtomicBool = AtomicBool::new(false);
+
+/// Gives memory that has become unused back to the system when it has become much, on a thread that ends with that.
+///
+/// To be called every second or so. Costs one small read of /proc.
+pub fn give_back() {
+    let Some(much) = unused() else { return };
+    let kept = KEPT.fetch_min(much, Ordering::Relaxed).min(much);
+    if much - kept < WORTH.max(used() / 8) || GIVING_BACK.swap(true, Ordering::Relaxed) {
+        return;
+    }
+    let work = move || {
+        purge();
+        // What others freed meanwhile is no part of it: it is for the next time.
+        KEPT.store(unused().unwrap_or(0).min(much), Ordering::Relaxed);
+        GIVING_BACK.store(false, Ordering::Relaxed);
+    };
+    if std::thread::Builder::new().name("give-back".to_owned()).spawn(work).is_err() {
+        GIVING_BACK.store(false, Ordering::Relaxed);
+    }
+}
+
+/// Bytes of physical memory that belong neither to files nor to blocks in use; `None` where the system does not tell, or
+/// the process allocates by other means.
+fn unused() -> Option<u64> {
+    let used = used();
+    let (resident, of_files) = pages()?;
+    (used > 0).then(|| (resident.saturating_sub(of_files) * page_bytes()).saturating_sub(used))
 }
 
 fn page_bytes() -> u64 {

@@ -142,6 +142,9 @@ fn greet(loaded: &Loaded, no_file: bool) {
     // Test suites read the pid from this line.
     log!(Level::Notice, "PID: {}", std::process::id());
     syscheck::warn_at_start(&loaded.settings);
+    if !loaded.settings.huge_pages && !syscheck::disable_huge_pages() {
+        log!(Level::Warning, "WARNING: The system does not let this process do without huge pages.");
+    }
 }
 
 /// Whose process it is.

@@ -20,11 +20,10 @@ enum Finding {
 
 type Check = (&'static str, fn() -> Finding);
 
-const CHECKS: [Check; 4] = [
+const CHECKS: [Check; 3] = [
     ("slow-clocksource", slow_clocksource),
     ("xen-clocksource", || xen_clocksource(read(CURRENT_CLOCKSOURCE))),
     ("overcommit", || overcommit(read("/proc/sys/vm/overcommit_memory"))),
-    ("THP", || huge_pages(read("/sys/kernel/mm/transparent_hugepage/enabled"))),
 ];
 
 /// `--check-system`: prints the result of every check; whether nothing harmful was found.
@@ -49,10 +48,6 @@ pub fn warn_at_start(settings: &Settings) {
         if name == "slow-clocksource" {
             continue;
         }
-        // A process that has turned huge pages off for itself needn't complain about them.
-        if name == "THP" && settings.disable_thp && disable_huge_pages() {
-            continue;
-        }
         if let Finding::Harmful(warning) = check() {
             log!(Level::Warning, "WARNING {warning}");
         }
@@ -70,7 +65,8 @@ pub fn warn_at_start(settings: &Settings) {
     }
 }
 
-fn disable_huge_pages() -> bool {
+/// Takes huge pages from the whole process, from now on; false where the system cannot.
+pub fn disable_huge_pages() -> bool {
     nix::sys::prctl::set_thp_disable(true).is_ok()
 }
 
@@ -120,28 +116,14 @@ fn xen_clocksource(current: Option<String>) -> Finding {
     }
 }
 
+/// Nothing here forks, so that the system's default will do; but it must not count what is only reserved.
 fn overcommit(value: Option<String>) -> Finding {
     match value.as_deref() {
         None => Finding::Unknown,
-        Some("1") => Finding::Fine,
-        Some(_) => Finding::Harmful(
-            "Memory overcommit must be enabled! Without it, a background save or replication may fail under low \
-             memory condition. To fix this issue add 'vm.overcommit_memory = 1' to /etc/sysctl.conf and then reboot \
-             or run the command 'sysctl vm.overcommit_memory=1' for this to take effect."
-                .into(),
-        ),
-    }
-}
-
-fn huge_pages(enabled: Option<String>) -> Finding {
-    match enabled {
-        None => Finding::Unknown,
-        Some(enabled) if enabled.contains("[always]") => Finding::Harmful(
-            "You have Transparent Huge Pages (THP) support enabled in your kernel. This will create latency and \
-             memory usage issues with Redis. To fix this issue run the command 'echo madvise > \
-             /sys/kernel/mm/transparent_hugepage/enabled' as root, and add it to your /etc/rc.local in order to \
-             retain the setting after a reboot. Redis must be restarted after THP is disabled (set to 'madvise' or \
-             'never')."
+        Some("2") => Finding::Harmful(
+            "Memory overcommit is switched off: the kernel counts memory that is reserved as if it were used, and may \
+             refuse some while much is free. To fix this issue add 'vm.overcommit_memory = 0' to /etc/sysctl.conf and \
+             then reboot or run the command 'sysctl vm.overcommit_memory=0' for this to take effect."
                 .into(),
         ),
         Some(_) => Finding::Fine,
@@ -166,10 +148,9 @@ mod tests {
     fn findings() {
         let text = |value: &str| Some(value.to_owned());
         assert_eq!(overcommit(None), Finding::Unknown);
+        assert_eq!(overcommit(text("0")), Finding::Fine);
         assert_eq!(overcommit(text("1")), Finding::Fine);
-        assert!(matches!(overcommit(text("0")), Finding::Harmful(_)));
-        assert_eq!(huge_pages(text("always [madvise] never")), Finding::Fine);
-        assert!(matches!(huge_pages(text("[always] madvise never")), Finding::Harmful(_)));
+        assert!(matches!(overcommit(text("2")), Finding::Harmful(_)));
         assert_eq!(xen_clocksource(text("tsc")), Finding::Fine);
         assert!(matches!(xen_clocksource(text("xen")), Finding::Harmful(_)));
         assert_eq!(short_backlog(511, text("4096")), None);

@@ -4,6 +4,7 @@
 //! |------------|------------------------------------------------------------------------------------|
 //! | `atomic`   | nothing half done and nothing lost while slots move between cores; order of BLPOP  |
 //! | `floods`   | memory stays bounded whatever clients send and do not read; garbage kills nobody   |
+//! | `unused`   | memory that is not needed any more goes back to the system                         |
 //! | `idle`     | what thousands of silent connections and a silent node cost                        |
 //!
 //! With `BATON_BIG_TESTS=1` values of 512 MB go round, too. Figures are printed: `cargo test --test load -- --nocapture`.
@@ -13,6 +14,7 @@ mod floods;
 mod idle;
 #[path = "../support/mod.rs"]
 mod support;
+mod unused;
 
 use std::fs;
 use support::process::Server;

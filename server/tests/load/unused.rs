@@ -1,0 +1,27 @@
+//! The allocator keeps what was freed, in huge pages, until it is much: then all of it goes back.
+
+use crate::resident;
+use crate::support::client::Reply;
+use crate::support::process::Server;
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+const MB: usize = 1 << 20;
+
+#[test]
+fn what_a_deleted_data_set_took_goes_back() {
+    let mut server = Server::baton(&[("cores", "4"), ("enable-debug-command", "yes")]);
+    let mut client = server.client();
+    let before = resident(&server);
+    assert_eq!(client.run("DEBUG POPULATE 20000 key 10000"), Reply::simple("OK"));
+    let full = resident(&server);
+    assert!(full > before + 200 * MB, "{before} -> {full}");
+    assert_eq!(client.run("FLUSHALL SYNC"), Reply::simple("OK"));
+    let start = Instant::now();
+    while resident(&server) > before + 100 * MB {
+        assert!(start.elapsed() < Duration::from_secs(30), "{before} -> {full} -> {}", resident(&server));
+        thread::sleep(Duration::from_millis(20));
+    }
+    server.assert_alive();
+}
