@@ -299,12 +299,12 @@ impl Out {
     }
 
     /// A big number from its digits, or a bulk string in RESP2.
-    pub fn big_number(&mut self, digits: &str) {
+    pub fn big_number(&mut self, digits: &[u8]) {
         if !self.resp3 {
-            return self.bulk(digits.as_bytes());
+            return self.bulk(digits);
         }
         self.bytes.push(b'(');
-        self.bytes.extend_from_slice(digits.as_bytes());
+        self.bytes.extend_from_slice(digits);
         self.crlf();
     }
 

@@ -130,6 +130,12 @@ pub(super) fn change_libraries(
     Some(match sub {
         b"load" => load(scripts, args).map(Some),
         b"delete" => delete(scripts, args).map(|()| None),
+        b"flush" if args.len() > 3 => Err(CommandError::quoting(
+            "ERR unknown subcommand or wrong number of arguments for '",
+            args[1],
+            128,
+            "'. Try FUNCTION HELP.",
+        )),
         b"flush" => check_flush(args, "ERR FUNCTION FLUSH only supports SYNC|ASYNC option").map(|()| {
             scripts.libraries.clear();
             scripts.forget_interpreters();

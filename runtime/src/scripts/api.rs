@@ -28,11 +28,10 @@ const FUNCTIONS: &[(&str, Function)] = &[
         Ok(1)
     }),
     ("debug", |_| Ok(0)),
+    ("sha1hex", sha1hex),
+    ("error_reply", error_reply),
+    ("status_reply", status_reply),
 ];
-
-/// What is of use while a library is loaded, too.
-const ALWAYS: &[(&str, Function)] =
-    &[("log", log), ("sha1hex", sha1hex), ("error_reply", error_reply), ("status_reply", status_reply)];
 
 /// Propagates nothing, to the log, to replicas, to both.
 const REPL_NONE: f64 = 0.0;
@@ -85,8 +84,9 @@ pub(super) fn register_loading(stack: &mut Stack<'_>) {
     stack.raw_set_field(1, "server");
 }
 
+/// What libraries may use while they are loaded, too.
 fn set_common(stack: &mut Stack<'_>) {
-    set_functions(stack, ALWAYS);
+    set_functions(stack, &[("log", log)]);
     for (name, value) in [("LOG_DEBUG", 0.0), ("LOG_VERBOSE", 1.0), ("LOG_NOTICE", 2.0), ("LOG_WARNING", 3.0)]
     {
         stack.push_number(value);
@@ -127,12 +127,16 @@ fn error_reply(stack: &mut Stack<'_>) -> Returned {
         push_error_table(stack, &[b"ERR wrong number or type of arguments"]);
         return Ok(1);
     }
-    let text = stack.bytes(1);
+    // Read as C does.
+    let text = stack.bytes(1).split(|byte| *byte == 0).next().unwrap_or_default();
     let text = text.strip_prefix(b"-").unwrap_or(text);
     // One word alone is no code.
-    let code: &[u8] = if text.contains(&b' ') { b"" } else { b"ERR " };
-    let trimmed = text.trim_ascii_end();
-    let line = [code, trimmed].concat();
+    let space = text.iter().position(|byte| *byte == b' ');
+    let (code, message) = space.map_or((&b"ERR"[..], text), |at| (&text[..at], &text[at + 1..]));
+    let is_line_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
+    let start = message.iter().take_while(|byte| is_line_end(byte)).count();
+    let end = message.iter().rposition(|byte| !is_line_end(byte)).map_or(start, |last| last + 1);
+    let line = [code, b" ", &message[start..end]].concat();
     push_error_table(stack, &[&line]);
     Ok(1)
 }

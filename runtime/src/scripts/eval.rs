@@ -123,8 +123,11 @@ fn find(
         return Ok((Code::Function(function), keys));
     }
     if name.starts_with("evalsha") {
-        let script = scripts.cache.by_name(args[1]).filter(|_| args[1].len() == 40).ok_or(NO_SCRIPT)?;
+        if args[1].len() != 40 {
+            return Err(NO_SCRIPT);
+        }
         let keys = count_of_keys(parse_i64(args[2]).ok_or(CommandError::NotInteger)?, args)?;
+        let script = scripts.cache.by_name(args[1]).ok_or(NO_SCRIPT)?;
         interpreter.compile(&script)?;
         return Ok((Code::Script(script), keys));
     }

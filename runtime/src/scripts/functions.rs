@@ -166,7 +166,7 @@ impl Loading {
 
 /// The name of a library and where its source begins, from its first line.
 pub(super) fn parse(body: &[u8]) -> Result<(Vec<u8>, usize), CommandError> {
-    shebang::of_library(body).map(|(name, start)| (name.to_vec(), start))
+    shebang::of_library(body)
 }
 
 /// A library from what its source has registered.
@@ -229,8 +229,14 @@ fn named_arguments(stack: &mut Stack<'_>) -> Result<Function, Raise> {
     let callback = stack.top();
     stack.push_nil();
     while stack.next(1) {
-        if stack.kind(-2) != Kind::String {
-            return Err(Raise::Table("named argument key given to server.register_function is not a string"));
+        match stack.kind(-2) {
+            Kind::String => {}
+            Kind::Number => return Err(Raise::Table("unknown argument given to server.register_function")),
+            _ => {
+                return Err(Raise::Table(
+                    "named argument key given to server.register_function is not a string",
+                ));
+            }
         }
         let key = stack.bytes(-2).to_ascii_lowercase();
         match &key[..] {

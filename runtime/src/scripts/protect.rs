@@ -351,7 +351,10 @@ unsafe extern "C-unwind" fn collect_garbage(raw: *mut ffi::lua_State) -> c_int {
                 ffi::lua_pushnumber(raw, f64::from(kb) + f64::from(rest) / 1024.0);
             }
             b"stop" | b"restart" | b"setpause" | b"setstepmul" => ffi::lua_pushnumber(raw, 0.0),
-            _ => return ffi::luaL_argerror(raw, 1, c"invalid option".as_ptr()),
+            _ => {
+                let why = ffi::lua_pushfstring(raw, c"invalid option '%s'".as_ptr(), option);
+                return ffi::luaL_argerror(raw, 1, why);
+            }
         }
         1
     }

@@ -217,7 +217,7 @@ fn write_number(stack: &mut Stack<'_>, out: &mut Out) -> bool {
         out.double(stack.number(-1));
     } else if has(stack, "big_number", Kind::String) {
         let digits: Vec<u8> = in_a_line(stack.bytes(-1)).collect();
-        out.big_number(&String::from_utf8_lossy(&digits));
+        out.big_number(&digits);
     } else {
         return false;
     }

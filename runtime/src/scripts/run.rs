@@ -163,7 +163,9 @@ impl<'r, 'n> Run<'r, 'n> {
         let registry = &self.held.node().registry;
         let command = registry.find(args.first()?)?;
         match args.get(1) {
-            Some(name) if !command.subcommands.is_empty() => registry.subcommand(command, name),
+            Some(name) if !command.subcommands.is_empty() && !command.command.hidden_subcommands => {
+                registry.subcommand(command, name)
+            }
             _ => Some(command),
         }
     }
@@ -193,7 +195,7 @@ impl<'r, 'n> Run<'r, 'n> {
             self.restart = true;
             return Ran::Restart;
         }
-        self.wrote |= command.has(Flag::Write) || command.has(Flag::MayReplicate) && !self.rules.read_only;
+        self.wrote |= command.has(Flag::Write) || command.has(Flag::MayReplicate);
         if let Some(long) = &self.long {
             long.run.wrote.store(self.wrote, Ordering::Relaxed);
             long.run.set_cores(self.held.cores());
@@ -233,16 +235,15 @@ impl<'r, 'n> Run<'r, 'n> {
             return Err(NO_SCRIPT);
         }
         self.host.permit(command, args)?;
-        if command.has(Flag::Write) {
-            if self.rules.read_only {
-                return Err(READ_ONLY);
-            }
-            if !self.wrote
-                && let Some(refusal) =
-                    self.host.stops_writes().or_else(|| self.held.node().journal().refusal())
-            {
-                return Err(refusal);
-            }
+        // What is told to replicas counts as a write.
+        if self.rules.read_only && (command.has(Flag::Write) || command.has(Flag::MayReplicate)) {
+            return Err(READ_ONLY);
+        }
+        if command.has(Flag::Write)
+            && !self.wrote
+            && let Some(refusal) = self.host.stops_writes().or_else(|| self.held.node().journal().refusal())
+        {
+            return Err(refusal);
         }
         if command.has(Flag::DenyOom) && !self.wrote && !self.rules.allow_oom && self.is_out_of_memory() {
             return Err(CommandError::OutOfMemory);

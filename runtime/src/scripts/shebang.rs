@@ -1,6 +1,7 @@
 //! The first line of a script: `#!lua flags=no-writes,allow-oom`, or of a library: `#!lua name=mylib`.
 
 use baton_engine::error::CommandError;
+use baton_engine::words::split_args;
 
 /// What a script or a function says about itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -63,11 +64,11 @@ pub(super) fn of_script(body: &[u8]) -> Result<(Option<Flags>, usize), CommandEr
     let Some(end) = body.iter().position(|byte| *byte == b'\n') else {
         return Err(CommandError::text("ERR Invalid script shebang"));
     };
-    let mut words = body[..end].split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
-    let engine = words.next().unwrap_or_default();
-    if engine == b"#!" {
+    let Ok(words) = split_args(&body[..end]) else {
         return Err(CommandError::text("ERR Invalid engine in script shebang"));
-    }
+    };
+    let mut words = words.iter();
+    let engine = words.next().map_or(&[][..], |engine| engine);
     if engine != b"#!lua" {
         return Err(CommandError::quoting("ERR Unexpected engine in script shebang: ", engine, 128, ""));
     }
@@ -76,7 +77,7 @@ pub(super) fn of_script(body: &[u8]) -> Result<(Option<Flags>, usize), CommandEr
         let Some(names) = word.strip_prefix(b"flags=") else {
             return Err(CommandError::quoting("ERR Unknown lua shebang option: ", word, 128, ""));
         };
-        for name in names.split(|byte| *byte == b',').filter(|name| !name.is_empty()) {
+        for name in names.split(|byte| *byte == b',').filter(|_| !names.is_empty()) {
             if !flags.add(name) {
                 return Err(CommandError::quoting("ERR Unexpected flag in script shebang: ", name, 128, ""));
             }
@@ -86,24 +87,27 @@ pub(super) fn of_script(body: &[u8]) -> Result<(Option<Flags>, usize), CommandEr
 }
 
 /// The name of a library, and where its source begins.
-pub(super) fn of_library(body: &[u8]) -> Result<(&[u8], usize), CommandError> {
+pub(super) fn of_library(body: &[u8]) -> Result<(Vec<u8>, usize), CommandError> {
     if !body.starts_with(b"#!") {
         return Err(CommandError::text("ERR Missing library metadata"));
     }
     let Some(end) = body.iter().position(|byte| *byte == b'\n') else {
         return Err(CommandError::text("ERR Invalid library metadata"));
     };
-    let mut words = body[2..end].split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
-    let Some(engine) = words.next() else {
+    let Ok(words) = split_args(&body[..end]) else {
         return Err(CommandError::text("ERR Invalid library metadata"));
     };
+    let mut words = words.into_iter();
+    // The first begins with what the line begins with.
+    let engine = words.next().unwrap_or_default();
+    let engine = engine.get(2..).unwrap_or_default();
     let mut name = None;
     for word in words {
         let is_name = word.get(..5).is_some_and(|start| start.eq_ignore_ascii_case(b"name="));
         if !is_name {
-            return Err(CommandError::quoting("ERR Invalid metadata value given: ", word, 128, ""));
+            return Err(CommandError::quoting("ERR Invalid metadata value given: ", &word, 128, ""));
         }
-        if name.replace(&word[5..]).is_some() {
+        if name.replace(word[5..].to_vec()).is_some() {
             let text = "ERR Invalid metadata value, name argument was given multiple times";
             return Err(CommandError::text(text));
         }
@@ -111,7 +115,7 @@ pub(super) fn of_library(body: &[u8]) -> Result<(&[u8], usize), CommandError> {
     let Some(name) = name else {
         return Err(CommandError::text("ERR Library name was not given"));
     };
-    if !is_name(name) {
+    if !is_name(&name) {
         return Err(CommandError::text(
             "ERR Library names can only contain letters, numbers, or underscores(_) and must be at least one \
              character long",
@@ -145,9 +149,12 @@ mod tests {
         assert_eq!(both, Ok((vec!["no-writes", "allow-oom"], 31)));
         for (body, error) in [
             ("#!lua", "ERR Invalid script shebang"),
-            ("#!\n", "ERR Invalid engine in script shebang"),
+            ("#!\n", "ERR Unexpected engine in script shebang: #!"),
+            ("#! lua\n", "ERR Unexpected engine in script shebang: #!"),
+            ("#!lua 'x\n", "ERR Invalid engine in script shebang"),
             ("#!js\n", "ERR Unexpected engine in script shebang: #!js"),
             ("#!lua x=y\n", "ERR Unknown lua shebang option: x=y"),
+            ("#!lua flags=no-writes,\n", "ERR Unexpected flag in script shebang: "),
             ("#!lua flags=fast\n", "ERR Unexpected flag in script shebang: fast"),
         ] {
             assert_eq!(script(body), Err(error.to_owned()));
@@ -158,13 +165,14 @@ mod tests {
     fn first_lines_of_libraries() {
         let name = |body: &'static str| {
             let (name, _) = of_library(body.as_bytes()).map_err(|error| error.to_string())?;
-            Ok::<_, String>(String::from_utf8_lossy(name).into_owned())
+            Ok::<_, String>(String::from_utf8_lossy(&name).into_owned())
         };
         assert_eq!(name("#!LUA NAME=a_1\nx"), Ok("a_1".to_owned()));
         for (body, error) in [
             ("x", "ERR Missing library metadata"),
             ("#!lua name=a", "ERR Invalid library metadata"),
-            ("#! \n", "ERR Invalid library metadata"),
+            ("#!lua name='a\n", "ERR Invalid library metadata"),
+            ("#! name=a\n", "ERR Engine '' not found"),
             ("#!lua\n", "ERR Library name was not given"),
             ("#!lua name=a name=b\n", "ERR Invalid metadata value, name argument was given multiple times"),
             ("#!lua flags=x\n", "ERR Invalid metadata value given: flags=x"),

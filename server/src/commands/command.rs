@@ -236,7 +236,8 @@ fn keys_of_line(session: &Session, line: &[&[u8]]) -> Result<Vec<(usize, &'stati
     if !command.arity.accepts(line.len()) {
         return Err(CommandError::text("ERR Invalid number of arguments specified for command"));
     }
-    let keys = command_keys::positions(command, line).map_err(|_| INVALID)?;
+    // With a number of keys that cannot be right, a script has none.
+    let keys = command_keys::positions(command, line).unwrap_or_default();
     if keys.is_empty() && !command.has(NoMandatoryKeys) {
         return Err(INVALID);
     }

@@ -1,8 +1,8 @@
 //! The commands that are tried: one row for each shape of a command.
 //!
 //! A row says what the arguments are ([`Arg`]) and, unless the replies must be equal to the byte, how
-//! they are compared ([`Compare`]). To try a new command, add a row. Scripts and what 7.0.15
-//! lacks are not here: the reference could not answer.
+//! they are compared ([`Compare`]). To try a new command, add a row. What 7.0.15 lacks is
+//! not here: the reference could not answer. Scripts are in `scripts.rs`.
 
 use super::args::Arg::{self, *};
 use super::args::Kind::*;

@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 
 use super::args::Words;
+use super::differences::{SCRIPT_TEXTS, WITHOUT_PLACE};
 use crate::support::client::Reply;
 
 /// How the replies to a command are compared. Errors must always be equal to the byte.
@@ -37,6 +38,10 @@ pub enum Compare {
     Popped,
     /// What is told of a stream: times, and what newer servers tell besides, are left out.
     StreamInfo,
+    /// What a script returns: maps and sets come in any order, `unordered` lists do too.
+    Script {
+        unordered: bool,
+    },
     /// A cursor: followed to its end, then all that was seen is compared.
     Scan,
     /// What a subscriber is sent, until it is answered a PING.
@@ -52,7 +57,8 @@ impl Compare {
 
     /// Whether two replies count as the same, as far as the replies alone can tell.
     pub fn agrees(self, left: &Reply, right: &Reply) -> bool {
-        if left.is_error() || right.is_error() {
+        let in_script = matches!(self, Compare::Script { .. });
+        if !in_script && (left.is_error() || right.is_error()) {
             return left == right;
         }
         match self {
@@ -87,6 +93,7 @@ impl Compare {
             Compare::Floats => floats(reply),
             Compare::UnorderedFloats => sorted(&floats(reply)),
             Compare::StreamInfo => without_times(reply),
+            Compare::Script { unordered } => of_script(reply, unordered),
             _ => reply.clone(),
         }
     }
@@ -240,6 +247,83 @@ fn without_times(reply: &Reply) -> Reply {
         }
         other => other.clone(),
     }
+}
+
+/// A value of a script, as far as two interpreters can agree about it.
+fn of_script(reply: &Reply, unordered: bool) -> Reply {
+    let all = |elements: &[Reply]| elements.iter().map(|element| of_script(element, unordered)).collect();
+    match reply {
+        Reply::Array(elements) if unordered => sorted(&Reply::Array(all(elements))),
+        Reply::Array(elements) => Reply::Array(all(elements)),
+        Reply::Set(elements) => sorted(&Reply::Set(all(elements))),
+        Reply::Map(pairs) => {
+            let pairs =
+                pairs.iter().map(|(key, value)| (of_script(key, unordered), of_script(value, unordered)));
+            Reply::Map(sorted_pairs(&Reply::Map(pairs.collect())))
+        }
+        Reply::Bulk(bytes) => floats(&Reply::Bulk(script_text(bytes))),
+        // Which of several is named is unspecified.
+        Reply::Error(bytes) if bytes.starts_with(b"ERR Function ") && bytes.ends_with(b" already exists") => {
+            Reply::Error(b"ERR Function _ already exists".to_vec())
+        }
+        // The reference lets line ends through.
+        Reply::Error(bytes) => Reply::Error(up_to_zero(&replaced(&script_text(bytes), b"\n", b" "))),
+        Reply::Simple(bytes) => Reply::Simple(up_to_zero(bytes)),
+        other => other.clone(),
+    }
+}
+
+/// A line that a script gave: to Redis it ends at a zero byte, but for the place of an error.
+fn up_to_zero(line: &[u8]) -> Vec<u8> {
+    let place = find(line, b" script: ").unwrap_or(line.len());
+    let end = line.iter().position(|byte| *byte == 0).unwrap_or(place).min(place);
+    [&line[..end], &line[place..]].concat()
+}
+
+/// A text of a script as the reference words it, without the addresses of tables and functions.
+fn script_text(text: &[u8]) -> Vec<u8> {
+    let mut text = without_digits_after(text, b": 0x", u8::is_ascii_hexdigit);
+    if WITHOUT_PLACE.iter().any(|part| find(&text, part.as_bytes()).is_some()) {
+        for place in [&b"user_script:"[..], b"user_function:"] {
+            text = replaced(
+                &without_digits_after(&text, place, u8::is_ascii_digit),
+                &[place, b": "].concat(),
+                b"",
+            );
+        }
+    }
+    for (newer, older) in SCRIPT_TEXTS {
+        text = replaced(&text, newer.as_bytes(), older.as_bytes());
+    }
+    text
+}
+
+fn without_digits_after(text: &[u8], mark: &[u8], is_digit: fn(&u8) -> bool) -> Vec<u8> {
+    let mut kept = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = find(rest, mark) {
+        let (before, after) = rest.split_at(at + mark.len());
+        kept.extend_from_slice(before);
+        rest = &after[after.iter().take_while(|byte| is_digit(byte)).count()..];
+    }
+    kept.extend_from_slice(rest);
+    kept
+}
+
+fn replaced(text: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
+    let mut kept = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = find(rest, from) {
+        kept.extend_from_slice(&rest[..at]);
+        kept.extend_from_slice(to);
+        rest = &rest[at + from.len()..];
+    }
+    kept.extend_from_slice(rest);
+    kept
+}
+
+fn find(text: &[u8], part: &[u8]) -> Option<usize> {
+    text.windows(part.len()).position(|window| window == part)
 }
 
 /// Whether a number of this form has another one: a member `07` is not the member `7`.

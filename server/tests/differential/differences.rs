@@ -1,7 +1,7 @@
 //! What we do otherwise than the reference, Redis 7.0.15, because Redis 7.2 and Valkey do.
 //!
 //! Every row tolerates as little as it can: the command, the reply of the newer server and that of the
-//! older one. Rows only excuse replies. Where the *effect* differs, the command must not be drawn at all.
+//! older one. Rows only excuse replies; texts that scripts may take along are in [`SCRIPT_TEXTS`]. Where the *effect* differs, the command must not be drawn at all.
 
 use super::args::Words;
 use super::compare::Compare;
@@ -135,7 +135,37 @@ pub const DIFFERENCES: &[Difference] = &[
                 && !words.get(cursor_at).is_some_and(is_plain)
         },
     },
+    Difference {
+        reason: "Valkey: other texts of errors, which the script has packed or counted",
+        applies: |_, left, right| {
+            let (left, right) = (format!("{left:?}"), format!("{right:?}"));
+            SCRIPT_TEXTS.iter().any(|(newer, older)| left.contains(newer) && right.contains(older))
+        },
+    },
 ];
+
+/// Parts of texts that scripts see, or that are said about them: in the newer server, and in the reference.
+pub const SCRIPT_TEXTS: &[(&str, &str)] = &[
+    // Valkey: functions are named after `server`.
+    ("server.setresp()", "redis.setresp()"),
+    ("server.set_repl() requires one argument", "redis.set_repl() requires two arguments"),
+    ("server.log()", "redis.log()"),
+    ("server.register_function", "redis.register_function"),
+    ("to server.acl_check_cmd()", "to redis.acl_check_cmd()"),
+    // Valkey: some texts do not say that this is Redis.
+    ("Command arguments must be", "Lua redis lib command arguments must be"),
+    (
+        "Please specify at least one argument for this call",
+        "Please specify at least one argument for this redis lib call",
+    ),
+    ("Unknown command called from script", "Unknown Redis command called from script"),
+    ("Wrong number of args calling command", "Wrong number of args calling Redis command"),
+    ("Invalid log level", "Invalid debug level"),
+];
+
+/// Errors that the reference tells without their place where a function of C found them: ours have it always.
+pub const WITHOUT_PLACE: &[&str] =
+    &["Attempt to modify a readonly table", "table index is nil", "table index is NaN"];
 
 /// Commands that must not be drawn: newer servers do something else than the reference, or it differs from itself.
 pub fn differs_in_effect(words: &Words) -> bool {

@@ -5,6 +5,7 @@ use super::commands::{FAMILIES, Shape};
 use super::compare::Compare;
 use super::differences::differs_in_effect;
 use super::random::Random;
+use super::scripts::Scripts;
 
 /// Of a hundred groups, how many are something else than one plain command.
 const TRANSACTION_PERCENT: u64 = 4;
@@ -12,6 +13,17 @@ const SUBSCRIPTION_PERCENT: u64 = 1;
 const OTHER_CONNECTION_PERCENT: u64 = 1;
 /// Of a hundred commands, how many have something wrong with their arguments on purpose.
 const ODD_PERCENT: u64 = 4;
+/// Of a hundred commands of a stream about scripts, how many are.
+const SCRIPT_PERCENT: u64 = 65;
+
+/// What a stream is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Topic {
+    /// All commands on data.
+    Data,
+    /// Scripts and functions, and data for them.
+    Scripts,
+}
 
 /// Which of a test's connections a command goes to.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -42,6 +54,15 @@ impl Step {
         Step::new(On::Main, words, Compare::Exact)
     }
 
+    /// The same on the other connection. The reply may depend on the database of that one: only its effect is wanted.
+    fn on_other(self) -> Step {
+        let compare = match self.compare {
+            script @ Compare::Script { .. } => script,
+            _ => Compare::SameKind,
+        };
+        Step { on: On::Other, compare, ..self }
+    }
+
     /// Whether earlier commands must be answered before this one is sent.
     pub fn stands_alone(&self) -> bool {
         self.on != On::Main || matches!(self.compare, Compare::Popped | Compare::Scan)
@@ -55,13 +76,15 @@ pub struct Generator {
     random: Random,
     shapes: Vec<&'static Shape>,
     weight: u64,
+    scripts: Option<Scripts>,
 }
 
 impl Generator {
-    pub fn seeded(seed: u64) -> Generator {
+    pub fn seeded(seed: u64, topic: Topic) -> Generator {
         let shapes: Vec<_> = FAMILIES.iter().copied().flatten().collect();
         let weight = shapes.iter().map(|shape| shape.weight).sum();
-        Generator { random: Random::seeded(seed), shapes, weight }
+        let scripts = (topic == Topic::Scripts).then(Scripts::new);
+        Generator { random: Random::seeded(seed), shapes, weight, scripts }
     }
 
     pub fn group(&mut self) -> Group {
@@ -72,8 +95,7 @@ impl Generator {
             _ if kind < transactions => self.transaction(),
             _ if kind < subscriptions => vec![self.subscription()],
             _ if kind < subscriptions + OTHER_CONNECTION_PERCENT => {
-                let words = self.lone_command().words;
-                vec![Step::new(On::Other, words, Compare::SameKind)]
+                vec![self.lone_command().on_other()]
             }
             _ => self.command(),
         }
@@ -97,10 +119,7 @@ impl Generator {
                 group.push(self.lone_command());
             }
             if self.random.percent(50) {
-                let mut step = self.lone_command();
-                // The reply may depend on the database of that connection: only its effect is wanted.
-                (step.on, step.compare) = (On::Other, Compare::SameKind);
-                group.push(step);
+                group.push(self.lone_command().on_other());
             }
         }
         group.push(Step::plain("MULTI"));
@@ -142,6 +161,12 @@ impl Generator {
     }
 
     fn step(&mut self) -> Step {
+        if let Some(scripts) = &mut self.scripts
+            && self.random.percent(SCRIPT_PERCENT)
+        {
+            let (words, compare) = scripts.command(&mut self.random);
+            return Step::new(On::Main, words, compare);
+        }
         let shape = self.shape();
         let mut words = self.draw(shape);
         if shape.may_be_odd && self.random.percent(ODD_PERCENT) {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::args::Words;
 use super::differences::Difference;
-use super::generate::{Generator, Group, On};
+use super::generate::{Generator, Group, On, Topic};
 use super::pair::{Contestant, Mismatch, Pair};
 use crate::support::client::show;
 
@@ -21,6 +21,7 @@ pub struct Trial {
     pub right: Contestant,
     /// The version of RESP: 2 or 3.
     pub resp: u8,
+    pub topic: Topic,
     pub seed: u64,
     pub commands: usize,
     pub differences: &'static [Difference],
@@ -33,7 +34,7 @@ impl Trial {
     /// The report: the mismatch, how to repeat it, and as few commands as possible that lead there.
     pub fn run(&self) -> Result<(), String> {
         let mut pair = self.pair();
-        let mut generator = Generator::seeded(self.seed);
+        let mut generator = Generator::seeded(self.seed, self.topic);
         let mut history: Vec<Group> = Vec::new();
         let mut sent = 0;
         while sent < self.commands {

@@ -224,7 +224,7 @@ fn protocol(ctx: &mut Context<'_>, args: Args<'_>) -> Result<Reply, CommandError
         b"string" => out.bulk(b"Hello World"),
         b"integer" => out.integer(12_345),
         b"double" => out.double(DOUBLE),
-        b"bignum" => out.big_number("1234567999999999999999999999999999999"),
+        b"bignum" => out.big_number(b"1234567999999999999999999999999999999"),
         b"null" => out.null(),
         b"array" => {
             out.array(3);

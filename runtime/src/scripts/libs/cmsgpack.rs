@@ -243,7 +243,8 @@ impl<'d> Input<'d> {
             n @ 0xe0..=0xff => stack.push_number(f64::from(n as i8)),
             tag @ 0xcc..=0xcf => {
                 let n = self.unsigned(1 << (tag - 0xcc))?;
-                stack.push_number(n as f64);
+                // The largest ones come as negative numbers: the library knows signed integers alone.
+                stack.push_number(n as i64 as f64);
             }
             tag @ 0xd0..=0xd3 => {
                 let n = self.signed(1 << (tag - 0xd0))?;

@@ -134,6 +134,8 @@ impl Format {
 
 fn pack(stack: &mut Stack<'_>) -> Returned {
     let mut format = Format::of(stack)?;
+    // An argument that is missing is said to be nil.
+    stack.push_nil();
     let mut out = Vec::new();
     let mut argument = 2;
     while let Some(item) = format.next()? {
