@@ -365,6 +365,23 @@ impl Node {
         (self.used_memory)(0)
     }
 
+    /// Memory that does not count for `maxmemory`: what is kept of the stream for replicas that lag. To evict for it would make the
+    /// stream longer.
+    pub fn not_counted_for_eviction(&self) -> u64 {
+        self.replication.backlog().map_or(0, |backlog| backlog.beyond_size())
+    }
+
+    /// Whether more memory than this is used, which is 0 for no limit.
+    #[inline]
+    fn is_over(&self, limit: u64) -> bool {
+        limit > 0 && (self.used_memory)(limit) > limit && self.is_over_without_stream(limit)
+    }
+
+    #[cold]
+    fn is_over_without_stream(&self, limit: u64) -> bool {
+        self.used_memory().saturating_sub(self.not_counted_for_eviction()) > limit
+    }
+
     pub(crate) fn baton(&self, core: usize) -> &Baton<CoreState> {
         &self.batons[core]
     }
@@ -405,7 +422,7 @@ impl Node {
     /// Whether memory is over `maxmemory` and eviction does not help. Takes a baton if it is over: none may be held.
     pub fn is_out_of_memory(self: &Arc<Self>) -> bool {
         let settings = self.settings();
-        if settings.maxmemory == 0 || (self.used_memory)(settings.maxmemory) <= settings.maxmemory {
+        if !self.is_over(settings.maxmemory) {
             return false;
         }
         let over = self.over_limit(&mut self.baton(0).take(), &settings, 0);
@@ -500,7 +517,7 @@ impl Node {
         settings: &Settings,
         core: usize,
     ) -> bool {
-        if settings.maxmemory == 0 || (self.used_memory)(settings.maxmemory) <= settings.maxmemory {
+        if !self.is_over(settings.maxmemory) {
             return false;
         }
         self.evict(state, settings, core)
@@ -518,7 +535,7 @@ impl Node {
         const BUDGET_NS: u64 = 1_000_000;
         let (now_ms, start) = (self.now_ms(), self.now_ns());
         let is_time_up = || self.now_ns().saturating_sub(start) > BUDGET_NS;
-        while self.used_memory() > settings.maxmemory {
+        while self.is_over(settings.maxmemory) {
             if is_time_up() {
                 return false;
             }
@@ -530,12 +547,12 @@ impl Node {
         }
         // The budget is the node's: what this core cannot give up another may.
         for other in (0..self.cores()).filter(|other| *other != core) {
-            if (self.used_memory)(settings.maxmemory) <= settings.maxmemory {
+            if !self.is_over(settings.maxmemory) {
                 break;
             }
             let Some(mut there) = self.baton(other).try_take() else { continue };
             let there = &mut *there;
-            while self.used_memory() > settings.maxmemory {
+            while self.is_over(settings.maxmemory) {
                 if is_time_up() {
                     return false;
                 }
@@ -546,7 +563,7 @@ impl Node {
                 self.publish_events(&mut there.shard, settings);
             }
         }
-        self.used_memory() > settings.maxmemory
+        self.is_over(settings.maxmemory)
     }
 
     /// Evicts from a core, if its baton is free, when memory is over `maxmemory`: also what nobody's command used, such
@@ -555,11 +572,11 @@ impl Node {
     /// True when there may be more to evict.
     pub fn evict_step(self: &Arc<Self>, core: usize) -> bool {
         let settings = self.settings();
-        if settings.maxmemory == 0 || self.used_memory() <= settings.maxmemory {
+        if !self.is_over(settings.maxmemory) {
             return false;
         }
         let Some(mut state) = self.baton(core).try_take() else { return false };
-        !self.over_limit(&mut state, &settings, core) && self.used_memory() > settings.maxmemory
+        !self.over_limit(&mut state, &settings, core) && self.is_over(settings.maxmemory)
     }
 
     /// Publishes the keyspace events that a command left in a shard, and has its garbage taken away.

@@ -174,6 +174,8 @@ pub struct Client {
     pub is_monitor: AtomicBool,
     /// It is served as a replica.
     pub is_replica: AtomicBool,
+    /// It is the primary of this node, at the other end of the link: no connection serves it.
+    pub is_primary: AtomicBool,
     pub is_blocked: AtomicBool,
     /// Number of the wait that CLIENT UNBLOCK may end; 0 for none.
     pub wait: AtomicU64,
@@ -224,6 +226,7 @@ impl Client {
             can_redirect: AtomicBool::new(false),
             is_monitor: AtomicBool::new(false),
             is_replica: AtomicBool::new(false),
+            is_primary: AtomicBool::new(false),
             is_blocked: AtomicBool::new(false),
             wait: AtomicU64::new(0),
             no_evict: AtomicBool::new(false),

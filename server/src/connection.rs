@@ -13,6 +13,9 @@
 //! them wait that memory would suffer.
 
 mod replica;
+mod socket;
+
+pub use socket::Socket;
 
 use crate::client::{End, Post};
 use crate::commands::Work;
@@ -40,7 +43,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 
 /// What a read may bring at once.
 const READ_BYTES: usize = 64 * 1024;
@@ -165,7 +168,7 @@ enum Event {
 /// Why a connection is over, when it did not just end.
 type Stop = Option<ProtocolError>;
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+impl<S: Socket> Connection<S> {
     /// A connection that has just been accepted.
     pub fn new(stream: S, session: Session, buffers: Rc<Buffers>) -> Self {
         Self {

@@ -1,7 +1,7 @@
 //! A core: a thread with its own event loop, its share of the listeners, its connections and its chores.
 
 use crate::client::{Client, End, Origin};
-use crate::connection::{Buffers, Connection};
+use crate::connection::{Buffers, Connection, Socket};
 use crate::flusher::Flusher;
 use crate::log;
 use crate::logging::Level;
@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tokio::io::unix::AsyncFd;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, Interest};
+use tokio::io::{AsyncWriteExt, Interest};
 use tokio::runtime::LocalOptions;
 use tokio::sync::mpsc;
 
@@ -272,7 +272,7 @@ fn open(server: &Arc<Server>, core: usize, accepted: Accepted, buffers: &Rc<Buff
 }
 
 /// Serves a connection in a task of its own, or turns it away.
-fn admit<S: AsyncRead + AsyncWrite + Unpin + 'static>(
+fn admit<S: Socket + 'static>(
     server: &Arc<Server>,
     core: usize,
     mut stream: S,

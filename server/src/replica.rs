@@ -4,7 +4,7 @@
 //! the settings, and what the node has to do around it: the log begins anew after a full synchronisation, clients are told
 //! that data are loading, further replicas are sent away when their history ends.
 
-use crate::client::{Class, End, Post};
+use crate::client::{Class, Client, End, Origin, Post};
 use crate::config::{RdbVersionCheck, ReplDisklessLoad, Settings, Text};
 use crate::log;
 use crate::logging::{self, Level};
@@ -22,6 +22,7 @@ use baton::replication::random_id;
 use baton::replication::role::Role;
 use baton_engine::error::CommandError;
 use parking_lot::Mutex;
+use std::net::ToSocketAddrs;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -34,6 +35,8 @@ const DEMOTED: &str =
 #[derive(Default)]
 pub struct Replica {
     link: Mutex<Option<Link>>,
+    /// The primary, as CLIENT LIST shows it, while there is a connection with it.
+    as_client: Mutex<Option<Arc<Client>>>,
     /// Clients are refused since the link is down (`replica-serve-stale-data no`).
     pub is_stale: AtomicBool,
     /// Data are being loaded beside those that are served.
@@ -73,6 +76,11 @@ impl Replica {
             }
             (None, Role::Primary) => None,
         }
+    }
+
+    /// The primary, as CLIENT LIST shows it, while there is a connection with it.
+    pub fn as_client(&self) -> Option<Arc<Client>> {
+        self.as_client.lock().clone()
     }
 
     /// Ends the connection with the primary, which is made anew. False if there is none.
@@ -248,6 +256,7 @@ pub fn promote(server: &Arc<Server>) -> bool {
     }
     drop(link);
     logging::set_role(logging::Role::Primary);
+    server.replica.as_client.lock().take();
     server.replica.is_stale.store(false, Ordering::Release);
     server.replica.async_loading.store(false, Ordering::Release);
     server.config.update(|settings| settings.replicaof.0 = None);
@@ -359,6 +368,16 @@ impl Owner for Follower {
         self.with(|server| {
             let stale = state != LinkState::Connected && !server.settings().replica_serve_stale_data;
             server.replica.is_stale.store(stale, Ordering::Release);
+            let client = (state == LinkState::Connected).then(|| primary_as_client(server)).flatten();
+            *server.replica.as_client.lock() = client;
+        });
+    }
+
+    fn applied(&self) {
+        self.with(|server| {
+            if let Some(client) = &*server.replica.as_client.lock() {
+                client.last_ms.store(server.node.now_ms(), Ordering::Relaxed);
+            }
         });
     }
 
@@ -387,6 +406,17 @@ impl Owner for Follower {
     }
 }
 
+/// The other end of the link, in the form of a client. `None` if nobody knows its address any more.
+fn primary_as_client(server: &Server) -> Option<Arc<Client>> {
+    let Role::Replica { host, port } = &*server.node.replication().role() else { return None };
+    let peer = (host.as_str(), *port).to_socket_addrs().ok()?.next()?;
+    let id = server.next_client.fetch_add(1, Ordering::Relaxed);
+    let (now_ms, user) = (server.node.now_ms(), server.acl.default_user().clone());
+    let client = Client::new(id, Origin::Tcp(peer, None), -1, 0, now_ms, user);
+    client.is_primary.store(true, Ordering::Relaxed);
+    Some(Arc::new(client))
+}
+
 fn end_loading(server: &Server) {
     server.is_loading.store(false, Ordering::Release);
     server.replica.async_loading.store(false, Ordering::Release);
@@ -412,6 +442,8 @@ fn link_settings(settings: &Settings) -> LinkSettings {
     };
     LinkSettings {
         facts,
+        lazy_flush: settings.replica_lazy_flush,
+        ignores_disk: settings.replica_ignore_disk_write_errors,
         timeout: Duration::from_secs(u64::from(settings.repl_timeout)),
         intake: match settings.repl_diskless_load {
             ReplDisklessLoad::Disabled => Intake::File(snapshot),

@@ -3,7 +3,7 @@
 use crate::acl::{self, Acl, Ground};
 use crate::check;
 use crate::cli::{self, Invocation, Serve};
-use crate::client::Post;
+use crate::client::{Client, Post};
 use crate::config::{self, Config, Loaded, Settings};
 use crate::core;
 use crate::daemon::{self, Origin, PidFile, Supervisor};
@@ -414,9 +414,15 @@ fn wait_for_the_end(
                 },
             };
             log!(Level::Notice, "User requested shutdown...");
-            if may_end(server, request).await {
+            let mut askers: Vec<_> = request.client.iter().cloned().collect();
+            if may_end(server, &request).await {
                 break;
             }
+            // Whoever has asked meanwhile waited for the same.
+            while let Ok(other) = requests.try_recv() {
+                askers.extend(other.client);
+            }
+            askers.into_iter().for_each(tell_that_it_goes_on);
         }
         Ok(())
     })
@@ -452,21 +458,20 @@ async fn next_signal(signals: &mut Option<Signals>) -> &'static str {
 
 /// Waits for replicas and writes the snapshot that a request asks for; false when the node has to go on because it could not be
 /// written, or because somebody called the end off.
-async fn may_end(server: &Arc<Server>, request: EndRequest) -> bool {
+async fn may_end(server: &Arc<Server>, request: &EndRequest) -> bool {
     server.replicas.end_called_off.store(false, Ordering::Release);
     server.is_ending.store(true, Ordering::Relaxed);
     let may_end =
-        (request.now || replication::wait_for_replicas(server).await) && is_saved(server, &request).await;
+        (request.now || replication::wait_for_replicas(server).await) && is_saved(server, request).await;
     server.is_ending.store(false, Ordering::Relaxed);
-    if may_end {
-        return true;
-    }
-    if let Some((client, resp3)) = request.client {
-        let mut out = Out::new(resp3);
-        out.error(&CommandError::text("ERR Errors trying to SHUTDOWN. Check logs."));
-        client.mailbox.put(Post::Answer(out.into_bytes()));
-    }
-    false
+    may_end
+}
+
+/// To a client that waits in SHUTDOWN, and speaks RESP3 or not.
+fn tell_that_it_goes_on((client, resp3): (Arc<Client>, bool)) {
+    let mut out = Out::new(resp3);
+    out.error(&CommandError::text("ERR Errors trying to SHUTDOWN. Check logs."));
+    client.mailbox.put(Post::Answer(out.into_bytes()));
 }
 
 /// Whether the snapshot that a request asks for is there, if it asks for one.

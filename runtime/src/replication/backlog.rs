@@ -102,6 +102,14 @@ impl Backlog {
         ring.blocks.iter().map(Vec::capacity).sum::<usize>() + ring.spare.capacity()
     }
 
+    /// Memory beyond that: for readers that lag.
+    pub fn beyond_size(&self) -> u64 {
+        let ring = self.ring.lock();
+        let blocks = (ring.blocks.len() * BLOCK) as u64;
+        // The first and the last block belong to those that come back, too.
+        blocks.saturating_sub(ring.size.saturating_add(2 * BLOCK as u64))
+    }
+
     /// Begins anew at this offset, as another history: nobody can read on.
     pub fn restart(&self, offset: u64) {
         let mut ring = self.ring.lock();
@@ -251,6 +259,11 @@ mod tests {
         assert_eq!(backlog.attach(6, 0), Err(Lost));
         backlog.restart(1_000);
         assert_eq!(backlog.range(), 1_000..1_000);
+        let slow = backlog.attach(1_000, 0).expect("there");
+        backlog.append(&[3; 10 * BLOCK]);
+        assert_eq!(backlog.beyond_size(), 8 * BLOCK as u64 - 10);
+        backlog.detach(slow);
+        assert_eq!(backlog.beyond_size(), 0);
     }
 
     #[test]

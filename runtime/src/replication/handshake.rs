@@ -20,7 +20,7 @@
 //! Absent on purpose: the version of this server (`REPLCONF version`). A primary that hears none sends a snapshot that
 //! every replica can read.
 
-use super::identity::ReplId;
+use super::identity::{OFFSET_MAX, ReplId};
 
 /// What a replica says of itself, and asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -111,7 +111,7 @@ impl Handshake {
                 Some((user, password)) => (Auth, send(&[b"AUTH", user, password], None)),
                 None => tell_port(facts),
             },
-            Auth if error => refused(format!("Unable to AUTH to MASTER: {}", text())),
+            Auth if error => refused(format!("Unable to AUTH to PRIMARY: {}", text())),
             Auth => tell_port(facts),
             Port if facts.address.is_empty() => tell_capabilities(note("REPLCONF listening-port")),
             Port => {
@@ -158,6 +158,7 @@ fn answered(line: &[u8]) -> (Handshake, Action) {
     match words[..] {
         [b"+FULLRESYNC", id, offset] => {
             let offset = std::str::from_utf8(offset).ok().and_then(|offset| offset.parse().ok());
+            let offset = offset.filter(|offset| *offset <= OFFSET_MAX);
             match ReplId::parse(id).zip(offset) {
                 Some(history) => over(Outcome::Full(Some(history))),
                 None => over(Outcome::Refused(format!(

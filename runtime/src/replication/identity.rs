@@ -16,6 +16,9 @@ use std::fmt;
 use std::ops::Range;
 use std::str::FromStr;
 
+/// No stream gets this far: an offset beyond it is wrong, whoever tells it. There is room above it to count on.
+pub const OFFSET_MAX: u64 = 1 << 62;
+
 /// The name of a history: 40 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ReplId([u8; 40]);
@@ -104,7 +107,7 @@ impl Request {
     /// The arguments of `PSYNC`.
     pub fn parse(id: &[u8], wire_offset: i64) -> Self {
         // Whoever asks for the byte 0 or -1 has nothing.
-        Self { id: ReplId::parse(id), has: u64::try_from(wire_offset - 1).unwrap_or(0) }
+        Self { id: ReplId::parse(id), has: u64::try_from(wire_offset.saturating_sub(1)).unwrap_or(0) }
     }
 }
 
@@ -203,7 +206,7 @@ mod tests {
         }
         assert_eq!(Request::parse(b"?", -1), Request { id: None, has: 0 });
         assert_eq!(Request::parse("01".repeat(20).as_bytes(), 8).has, 7);
-        assert_eq!(Request::parse(b"?", i64::MIN + 1).has, 0);
+        assert_eq!(Request::parse(b"?", i64::MIN).has, 0);
     }
 
     #[test]

@@ -50,7 +50,7 @@ use crate::node::Node;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use backlog::{Backlog, Feed};
 use baton_engine::aof::read::Position;
-use identity::{History, ReplId};
+use identity::{History, OFFSET_MAX, ReplId};
 use parking_lot::Mutex;
 use role::Role;
 use served::AllServed;
@@ -120,16 +120,19 @@ impl Moment {
         let field =
             |name: &str| aux.iter().find(|(key, _)| key == name.as_bytes()).map(|(_, value)| &**value);
         let number = |name: &str| field(name).and_then(|text| str::from_utf8(text).ok()?.parse::<i64>().ok());
+        let is_possible = |offset: &u64| *offset <= OFFSET_MAX;
         Some(Self {
             id: ReplId::parse(field("repl-id")?)?,
-            offset: number("repl-offset").and_then(|offset| u64::try_from(offset).ok())?,
+            offset: number("repl-offset")
+                .and_then(|offset| u64::try_from(offset).ok())
+                .filter(is_possible)?,
             db: number("repl-stream-db").and_then(|db| usize::try_from(db).ok()).unwrap_or(0),
         })
     }
 
     /// From what a log says, at the end of it.
     pub fn of_log(end: &Position) -> Option<Self> {
-        let named = end.lineage.here()?;
+        let named = end.lineage.here().filter(|named| named.off <= OFFSET_MAX)?;
         Some(Self { id: ReplId::parse(&named.id)?, offset: named.off, db: named.db.unwrap_or(end.db) })
     }
 

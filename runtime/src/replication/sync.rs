@@ -15,7 +15,7 @@ use crate::node::Node;
 use crate::persist::feed::on_all_cores;
 use crate::persist::load::{self, LoadError, LoadOptions, Progress, check_version};
 use baton_engine::keyspace::Shard;
-use baton_engine::keyspace::shard::MovingSlot;
+use baton_engine::keyspace::shard::{Garbage, MovingSlot};
 use baton_engine::keyspace::stored::entry_of;
 use baton_engine::number::parse_i64;
 use baton_engine::rdb::file::{Item, Reader, Record};
@@ -291,30 +291,43 @@ fn stream_db(value: &[u8]) -> usize {
 pub fn take_over<R>(
     node: &Arc<Node>,
     filled: Filled,
+    lazily: bool,
     at_point: impl FnOnce(&mut crate::held::Held<'_>, usize) -> R,
 ) -> R {
     let Filled { shards, libraries, stream_db, .. } = filled;
     let mut held = node.hold_all();
     held.states().for_each(|state| state.shard.end_save());
     held.with_keyspace(0, |keyspace| keyspace.replace_all(shards));
-    take_garbage(node, &mut held);
+    let garbage = take_garbage(node, &mut held, lazily);
     node.scripts.replace_libraries(libraries);
-    at_point(&mut held, stream_db)
+    let result = at_point(&mut held, stream_db);
+    drop(held);
+    drop(garbage);
+    result
 }
 
-/// Throws all data away.
-pub fn throw_away(node: &Arc<Node>) {
+/// Throws all data away; their memory is free when this returns, unless `lazily`.
+pub fn throw_away(node: &Arc<Node>, lazily: bool) {
     let databases = node.settings().databases;
     let mut held = node.hold_all();
     held.with_keyspace(0, |keyspace| keyspace.flush(0..databases, true));
-    take_garbage(node, &mut held);
+    let garbage = take_garbage(node, &mut held, lazily);
     node.scripts.libraries.clear();
+    drop(held);
+    drop(garbage);
 }
 
-/// What was here is freed by a thread of its own.
-fn take_garbage(node: &Node, held: &mut crate::held::Held<'_>) {
+/// What was here: is freed by a thread of its own, or by the caller, when nobody waits for it any more.
+fn take_garbage(node: &Node, held: &mut crate::held::Held<'_>, lazily: bool) -> Vec<Garbage> {
     let settings = node.settings();
-    held.states().for_each(|state| node.publish_events(&mut state.shard, &settings));
+    let mut garbage = Vec::new();
+    for state in held.states() {
+        if !lazily {
+            garbage.append(&mut state.shard.garbage);
+        }
+        node.publish_events(&mut state.shard, &settings);
+    }
+    garbage
 }
 
 /// Loads a snapshot that lies in a file into an empty node; in which database the stream goes on.
@@ -388,11 +401,11 @@ mod tests {
             let filled = read(&store, &file, piece, None).unwrap();
             assert_eq!((filled.keys, filled.stream_db), (600, 3));
             assert_eq!(store.len().unwrap(), 1, "nothing changes before all of it is there");
-            take_over(store.node(), filled, |_, _| ());
+            take_over(store.node(), filled, true, |_, _| ());
             assert_eq!(store.len().unwrap(), 300);
             let second = store.database(2).unwrap();
             assert_eq!(second.get("key:2:299").unwrap().unwrap().len(), 299 * 37 % 5_000);
-            throw_away(store.node());
+            throw_away(store.node(), piece > 7);
             assert_eq!((store.len().unwrap(), second.len().unwrap()), (0, 0));
         }
     }
@@ -420,7 +433,7 @@ mod tests {
         assert!(read(&store, &file, 5_000, None).is_err(), "there is a database 2");
         let filter = Filter { databases: vec![0], patterns: vec![b"*9".to_vec()], ..Filter::default() };
         let filled = read(&store, &file, 5_000, Some(filter)).unwrap();
-        take_over(store.node(), filled, |_, _| ());
+        take_over(store.node(), filled, true, |_, _| ());
         assert_eq!(store.len().unwrap(), 30);
         assert!(store.get("key:0:29").unwrap().is_some());
     }

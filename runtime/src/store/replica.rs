@@ -477,6 +477,8 @@ impl Audience for Shared {
 impl Owner for Shared {
     fn settings(&self) -> LinkSettings {
         LinkSettings {
+            lazy_flush: true,
+            ignores_disk: false,
             facts: self.facts.clone(),
             timeout: self.timeout,
             intake: Intake::Stream,

@@ -360,11 +360,6 @@ struct Filters<'a> {
 }
 
 impl<'a> Filters<'a> {
-    /// Whether the connection with the primary of a replica is meant, by its class alone.
-    fn means_primary(&self) -> bool {
-        matches!(self.all[..], [(true, Filter::Class(None))])
-    }
-
     fn parse(server: &Server, mut args: &'a [&'a [u8]], skip_me: bool) -> Result<Self, CommandError> {
         let mut filters = Filters { all: Vec::new(), skip_me };
         while let [word, rest @ ..] = args {
@@ -429,6 +424,9 @@ impl<'a> Filters<'a> {
     fn clients(&self, session: &Session) -> Vec<Arc<Client>> {
         let now_ms = session.server.node.now_ms();
         let mut all = session.server.all_clients();
+        if session.server.node.replication().is_replica() {
+            all.extend(session.server.replica.as_client());
+        }
         all.retain(|client| {
             let is_me = client.id == session.client.id;
             (is_me || client.ending() == End::No)
@@ -490,7 +488,7 @@ impl<'a> Filter<'a> {
     fn matches(&self, client: &Client, now_ms: i64) -> bool {
         match self {
             Self::Ids(ids) => ids.contains(&client.id),
-            Self::Class(class) => *class == Some(client.class()),
+            Self::Class(class) => *class == (!client.is_primary.load(Relaxed)).then(|| client.class()),
             Self::User(user) => Arc::ptr_eq(user, &client.user()),
             Self::Address(address) => client.address().as_bytes() == *address,
             Self::LocalAddress(address) => client.local_address().as_bytes() == *address,
@@ -544,13 +542,10 @@ fn kill(session: &mut Session, args: &[&[u8]], _: Option<&mut Held<'_>>) -> Resu
         Filters::parse(&session.server, &args[2..], true)?
     };
     let clients = filters.clients(session);
-    let (replica, role) = (&session.server.replica, session.server.node.replication().role());
-    let is_primary = |address: &[u8]| {
-        replica.following(&role).is_some_and(|it| format!("{}:{}", it.host, it.port).as_bytes() == address)
-    };
-    let primary = (if old { is_primary(args[2]) } else { filters.means_primary() }) && replica.cut();
     for client in &clients {
-        if client.id == session.client.id {
+        if client.is_primary.load(Relaxed) {
+            session.server.replica.cut();
+        } else if client.id == session.client.id {
             client.end(End::AfterReply);
         } else {
             client.end(End::Now);
@@ -558,7 +553,7 @@ fn kill(session: &mut Session, args: &[&[u8]], _: Option<&mut Held<'_>>) -> Resu
             session.server.clients.write().remove(&client.id);
         }
     }
-    match (old, clients.len() + usize::from(primary)) {
+    match (old, clients.len()) {
         (true, 0) => Err(CommandError::text("ERR No such client")),
         (true, _) => OK,
         (false, killed) => Ok(Flow::Reply(Reply::from(killed))),
@@ -589,6 +584,7 @@ fn flags(client: &Client) -> String {
     let tracker = client.tracker();
     let letters = [
         ('O', client.is_monitor.load(Relaxed)),
+        ('M', client.is_primary.load(Relaxed)),
         ('S', client.is_replica.load(Relaxed)),
         ('P', client.subscriptions() > 0),
         ('x', client.queued.load(Relaxed) >= 0),
@@ -657,7 +653,11 @@ pub fn describe(server: &Server, client: &Client, argv: usize) -> Vec<u8> {
         client.queued.load(Relaxed),
         client.watching.load(Relaxed),
         if unread > 0 { "rw" } else { "r" },
-        String::from_utf8_lossy(client.user().name()),
+        // No user limits what a primary does.
+        match client.is_primary.load(Relaxed) {
+            true => "(superuser)".into(),
+            false => String::from_utf8_lossy(client.user().name()).into_owned(),
+        },
         client.redirect(),
         client.resp.load(Relaxed),
         String::from_utf8_lossy(&names.library),

@@ -13,6 +13,7 @@ use baton::held::Held;
 use baton_engine::command::{Arity, Command, Flag::*, Group};
 use baton_engine::error::CommandError;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 pub const COMMANDS: &[Command] = &[Command {
     name: "CONFIG",
@@ -103,8 +104,9 @@ fn set(session: &mut Session, args: &[&[u8]], _: Option<&mut Held<'_>>) -> Resul
         return Err(CommandError::Syntax);
     }
     let pairs: Vec<(&[u8], &[u8])> = args[2..].chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
-    let caller = Caller { local: session.client.is_local(), loading: false };
     let server = session.server.clone();
+    let loading = server.is_loading.load(Relaxed) || server.replica.async_loading.load(Relaxed);
+    let caller = Caller { local: session.client.is_local(), loading };
     let mut ready = Ready::default();
     let changed = server.config.set(&pairs, caller, |old, new, changed| {
         // What can fail comes first; sockets are swapped once nothing can refuse any more.

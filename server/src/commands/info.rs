@@ -370,7 +370,7 @@ fn memory_section(facts: &Facts<'_>, out: &mut String) {
         "rss_overhead_bytes": 0,
         "mem_fragmentation_ratio": format_args!("{:.2}", usage.fragmentation()),
         "mem_fragmentation_bytes": usage.fragmentation_bytes(),
-        "mem_not_counted_for_evict": 0,
+        "mem_not_counted_for_evict": server.node.not_counted_for_eviction(),
         "mem_replication_backlog": stream_bytes.min(facts.settings.repl_backlog_size as usize),
         "mem_total_replication_buffers": stream_bytes,
         "mem_clients_slaves": stream_bytes.saturating_sub(facts.settings.repl_backlog_size as usize),

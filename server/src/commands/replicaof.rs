@@ -7,6 +7,7 @@ use crate::replica::{self, Followed, RoleChange};
 use crate::session::Session;
 use baton::held::Held;
 use baton::replication::failover::Failover;
+use baton::replication::role::Role;
 use baton_engine::command::{Arity, Category, Command, Flag, Flag::*, Group};
 use baton_engine::error::CommandError;
 use baton_engine::number::parse_i64;
@@ -90,6 +91,11 @@ fn replicaof(
 /// Inside of a transaction: its batons have to be let go first. Sentinel asks for it together with CONFIG REWRITE.
 fn later(session: &mut Session, change: RoleChange) -> Result<Flow, CommandError> {
     change.announce(&session.server);
+    if let RoleChange::Follow { host, port } = &change {
+        // What the transaction asks next finds a replica.
+        let role = Role::Replica { host: host.clone(), port: *port };
+        session.server.node.replication().set_role(role);
+    }
     session.role_change = Some(change);
     OK
 }

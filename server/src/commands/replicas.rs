@@ -174,7 +174,9 @@ fn version(value: &[u8]) -> Result<u32, CommandError> {
 fn acknowledge(session: &Session, args: &[&[u8]]) {
     let Some(served) = session.served() else { return };
     let number = |at: usize| args.get(at).and_then(|value| u64::try_from(parse_i64(value)?).ok());
-    let Some(has) = number(1) else { return };
+    // Nobody has what was never sent.
+    let pushed = session.server.node.journal().pushed();
+    let Some(has) = number(1).map(|has| has.min(pushed)) else { return };
     let synced = args.get(2).filter(|word| word.eq_ignore_ascii_case(b"fack")).and_then(|_| number(3));
     let server = &session.server;
     let was_online = served.with(|replica| replica.phase == Phase::Online);

@@ -4,7 +4,7 @@
 //! socket takes it. The stream is read from the backlog as much at once as there is, so that a replica's socket is written
 //! once per turn of its core.
 
-use super::{Connection, Event};
+use super::{Connection, Event, Socket};
 use crate::client::End;
 use crate::log;
 use crate::logging::Level;
@@ -20,7 +20,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
 
 /// Read from the backlog at once.
 const STREAM_BYTES: usize = 256 * 1024;
@@ -53,9 +52,11 @@ impl Drop for Leaving {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+impl<S: Socket> Connection<S> {
     /// Serves a replica until its connection ends.
     pub(super) async fn serve_replica(&mut self, served: Arc<Served>) {
+        // Not critical if it fails.
+        drop(self.stream.set_nodelay(!self.server.settings().repl_disable_tcp_nodelay));
         let leaving = Leaving { server: self.server.clone(), served: served.clone() };
         let mut sends = Sends::Nothing;
         // What the command has answered comes before all else.

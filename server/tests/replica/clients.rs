@@ -152,6 +152,8 @@ fn a_password_is_shown() {
     let mut replica = follower(primary.port(), &[]);
     let mut here = replica.client();
     until("it is refused", || replica.log().contains("NOAUTH"));
+    here.run("CONFIG SET masterauth wrong");
+    until("it shows the wrong one", || replica.log().contains("Unable to AUTH to PRIMARY: -WRONGPASS"));
     here.run("CONFIG SET masterauth secret");
     await_offset(&mut there, &mut here);
     here.run("CONFIG SET masteruser default");
@@ -190,7 +192,39 @@ fn a_transaction_changes_the_role() {
     assert_eq!(here.run("SET a b").text(), "OK");
     here.run("MULTI");
     here.run(&format!("SLAVEOF 127.0.0.1 {}", primary.port()));
-    here.run("EXEC");
+    here.run("INFO replication");
+    let replies = here.run("EXEC");
+    let told = replies.elements().expect("two replies")[1].text();
+    assert!(told.contains("role:slave") && told.contains("master_link_status:down"), "{told}");
     await_offset(&mut there, &mut here);
     assert!(here.run("GET a").is_null());
+}
+
+/// The primary of a replica is a client like others, for whoever looks, and can be sent away.
+#[test]
+fn the_primary_is_a_client() {
+    let mut primary = redis(&[]);
+    let mut there = primary.client();
+    let mut replica = follower(primary.port(), &[]);
+    let mut here = replica.client();
+    await_offset(&mut there, &mut here);
+    let address = format!("addr=127.0.0.1:{} ", primary.port());
+    for (turn, ask) in ["CLIENT LIST", "CLIENT LIST TYPE master", "CLIENT LIST"].iter().enumerate() {
+        let list = here.run(ask).text();
+        let lines: Vec<&str> = list.lines().filter(|line| line.contains(" flags=M ")).collect();
+        assert!(lines.len() == 1 && lines[0].contains(&address), "{list}");
+        assert!(!here.run("CLIENT LIST TYPE normal").text().contains(" flags=M "));
+        let id = lines[0].strip_prefix("id=").and_then(|line| line.split(' ').next()).expect("an id");
+        let kill = [
+            format!("CLIENT KILL ID {id}"),
+            "CLIENT KILL TYPE master".into(),
+            format!("CLIENT KILL ID {id}"),
+        ];
+        assert_eq!(here.run(&kill[turn]), Reply::Integer(1));
+        let again = (turn + 1).to_string();
+        until("it is connected again", || info(&mut there, "sync_partial_ok") == again);
+        await_offset(&mut there, &mut here);
+    }
+    assert_eq!(here.run("REPLICAOF NO ONE").text(), "OK");
+    assert!(!here.run("CLIENT LIST").text().contains(" flags=M "));
 }

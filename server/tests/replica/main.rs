@@ -7,6 +7,7 @@
 //! | `follow` | all data and the stream, in every way they can come                                            |
 //! | `trouble` | cut wires, kill -9 of either, restarts: equal in the end (`BATON_REPLICATION_SECONDS=180`)    |
 //! | `restarts` | nodes with a log that are killed or end go on where they were                                   |
+//! | `storms`  | cuts, kills and restarts at once, in pairs and chains of both kinds (the same, `BATON_REPLICATION_SEED`) |
 //! | `embedded` | a copy in this process, of all and of a part                                                   |
 //! | `chains` | replicas of replicas, of both kinds, and promotion                                             |
 //! | `clients` | what clients of a replica are told, may do, and see                                          |
@@ -23,4 +24,5 @@ mod follow;
 mod pair;
 mod proxy;
 mod restarts;
+mod storms;
 mod trouble;

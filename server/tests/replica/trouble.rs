@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// How long there is trouble.
-fn duration() -> Duration {
+pub fn duration() -> Duration {
     let seconds = std::env::var("BATON_REPLICATION_SECONDS").ok().and_then(|text| text.parse().ok());
     Duration::from_secs(seconds.unwrap_or(3))
 }
@@ -18,16 +18,21 @@ fn duration() -> Duration {
 fn load(client: &mut Client, over: &AtomicBool) -> usize {
     let mut turn = 0;
     while !over.load(Ordering::Relaxed) {
-        data::change(client, turn);
-        for line in ["RPUSH line a b c", "LPOP line", "BLPOP line 0.01", "SET e 1 PX 3", "GETEX e PX 1"] {
-            let reply = client.run(line);
-            assert!(!reply.is_error(), "{line}: {reply:?}");
-        }
-        // A build without optimisation is slower than its primary: it must not fall behind without end.
-        client.run("WAIT 1 500");
+        load_once(client, turn);
         turn += 1;
     }
     turn
+}
+
+/// One turn of it.
+pub fn load_once(client: &mut Client, turn: usize) {
+    data::change(client, turn);
+    for line in ["RPUSH line a b c", "LPOP line", "BLPOP line 0.01", "SET e 1 PX 3", "GETEX e PX 1"] {
+        let reply = client.run(line);
+        assert!(!reply.is_error(), "{line}: {reply:?}");
+    }
+    // A build without optimisation is slower than its primary: it must not fall behind without end.
+    client.run("WAIT 1 500");
 }
 
 #[test]
