@@ -91,8 +91,86 @@ async function databases() {
   await third.quit();
 }
 
+async function scripts() {
+  redis.defineCommand("raise", { numberOfKeys: 1, lua: "return redis.call('INCRBY', KEYS[1], ARGV[1])" });
+  redis.defineCommand("echoes", { lua: "return {#KEYS, ARGV, redis.call('GET', KEYS[1])}" });
+  assert.equal(await redis.raise("raised", 2), 2);
+  assert.deepEqual(await redis.echoes(2, "raised", "other{x}", "a", "b"), [2, ["a", "b"], "2"]);
+  // Known by its name only: forgotten in between, it is sent whole.
+  await redis.script("FLUSH");
+  assert.equal(await redis.raise("raised", 3), 5);
+  assert.deepEqual(await redis.pipeline().raise("raised", 1).get("raised").raise("raised", 1).exec(), [
+    [null, 6],
+    [null, "6"],
+    [null, 7],
+  ]);
+  assert.deepEqual(await redis.multi().set("raised", 0).raise("raised", 4).exec(), [
+    [null, "OK"],
+    [null, 4],
+  ]);
+  await assert.rejects(redis.raise("s", 1), /not an integer/);
+  const bytes = await redis.evalBuffer("return ARGV[1]", 0, Buffer.from([0, 255, 13, 10]));
+  assert.deepEqual(bytes, Buffer.from([0, 255, 13, 10]));
+  const library = "#!lua name=tour\nredis.register_function('twice', function(keys, args) return args[1] * 2 end)";
+  assert.equal(await redis.function("LOAD", "REPLACE", library), "tour");
+  assert.equal(await redis.fcall("twice", 0, 21), 42);
+  assert.equal(await redis.function("DELETE", "tour"), "OK");
+}
+
+async function streams() {
+  const first = await redis.xadd("events", "*", "kind", "start");
+  assert.equal(await redis.xgroup("CREATE", "events", "readers", "0"), "OK");
+  const [[name, entries]] = await redis.xreadgroup("GROUP", "readers", "a", "COUNT", 10, "STREAMS", "events", ">");
+  assert.deepEqual([name, entries], ["events", [[first, ["kind", "start"]]]]);
+  assert.deepEqual((await redis.xpending("events", "readers")).slice(0, 3), [1, first, first]);
+  assert.equal(await redis.xack("events", "readers", first), 1);
+  const waiter = connect();
+  await waiter.ping();
+  const coming = waiter.xread("BLOCK", 10_000, "STREAMS", "events", first);
+  const second = await other.xadd("events", "*", "kind", "end");
+  assert.deepEqual(await coming, [["events", [[second, ["kind", "end"]]]]]);
+  assert.equal(await redis.xlen("events"), 2);
+  await waiter.quit();
+}
+
+async function transformers() {
+  const { Command } = Redis;
+  Command.setArgumentTransformer("hset", ([key, map]) => [key, ...[...map].flat()]);
+  Command.setReplyTransformer("hgetall", (reply) => {
+    const map = new Map();
+    for (let n = 0; n < reply.length; n += 2) map.set(reply[n], reply[n + 1]);
+    return map;
+  });
+  const map = new Map([["x", "1"], ["y", "2"]]);
+  assert.equal(await redis.hset("mapped", map), 2);
+  assert.deepEqual(await redis.hgetall("mapped"), map);
+}
+
+async function autoPipelines() {
+  const client = connect({ enableAutoPipelining: true });
+  const values = await Promise.all(
+    Array.from({ length: 500 }, (_, n) => client.set(`auto:${n}`, n).then(() => client.get(`auto:${n}`))),
+  );
+  assert.deepEqual(values, Array.from({ length: 500 }, (_, n) => String(n)));
+  await client.quit();
+}
+
+const parts = [
+  strings,
+  pipelines,
+  transactions,
+  collections,
+  scans,
+  blocking,
+  publishSubscribe,
+  databases,
+  scripts,
+  streams,
+  autoPipelines,
+  transformers,
+];
 await redis.flushall();
-for (const part of [strings, pipelines, transactions, collections, scans, blocking, publishSubscribe, databases]) {
+for (const part of parts) {
   try {
     await part();
   } catch (error) {

@@ -4,12 +4,17 @@
 //! |---------------|--------------------------------------------------------------------|
 //! | `redis_py.py` | redis-py, in RESP2 and RESP3                                       |
 //! | `ioredis.mjs` | ioredis                                                            |
+//! | `bullmq.mjs`  | BullMQ: queues of jobs, on ioredis                                 |
+//! | `rq_jobs.py`  | rq: the same, on redis-py                                          |
+//! | `jobs.rs`     | the start of these two, and a node that is killed meanwhile        |
 //! | `main.rs`     | redis-cli and redis-benchmark, and the start of the two above      |
 //!
 //! `.ci/setup` installs all of them. A test whose client is missing fails: nothing is skipped in silence.
 
 #[path = "../support/mod.rs"]
 mod support;
+
+mod jobs;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};

@@ -275,7 +275,8 @@ def stream_groups(r):
             if name == "lazy":
                 return
 
-    workers = [threading.Thread(target=work, args=(name,)) for name in ("lazy", "a", "b", "c")]
+    work("lazy")
+    workers = [threading.Thread(target=work, args=(name,)) for name in ("a", "b", "c")]
     for worker in workers:
         worker.start()
     for worker in workers:
@@ -297,6 +298,90 @@ def stream_groups(r):
     assert r.xgroup_destroy("jobs", "workers") == 1
 
 
+def refused(kind, call):
+    try:
+        call()
+    except kind as error:
+        return str(error)
+    raise AssertionError("no error")
+
+
+def scripts(r):
+    add = r.register_script("return redis.call('INCRBY', KEYS[1], ARGV[1])")
+    assert add(keys=["total"], args=[5]) == 5 and add(keys=["total"], args=[6]) == 11
+    assert r.script_exists(add.sha, "0" * 40) == [True, False]
+    with r.pipeline() as p:
+        p.set("total", 100)
+        add(keys=["total"], args=[1], client=p)
+        p.get("total")
+        assert p.execute() == [True, 101, "101"]
+    assert r.script_flush() and r.script_exists(add.sha) == [False]
+    refused(redis.exceptions.NoScriptError, lambda: r.evalsha(add.sha, 1, "total", 1))
+    assert add(keys=["total"], args=[9]) == 110, "loaded anew"
+    assert r.eval("return {1, 'two', {3, false}, {ok = 'fine'}, 3.99}", 0) == [1, "two", [3, None], "fine", 3]
+    assert "WRONGTYPE" in refused(redis.ResponseError, lambda: r.eval("return redis.call('LPUSH', KEYS[1], 1)", 1, "total"))
+    assert "script: " in refused(redis.ResponseError, lambda: r.eval("error('mine')", 0))
+    refused(redis.ResponseError, lambda: r.eval_ro("return redis.call('SET', KEYS[1], 1)", 1, "total"))
+    sorting = r.register_script("""
+        local members = redis.call('SMEMBERS', KEYS[1])
+        table.sort(members)
+        return cjson.encode(members)""")
+    r.sadd("letters", *"dbca")
+    assert sorting(keys=["letters"]) == '["a","b","c","d"]'
+
+
+def functions(r):
+    code = """#!lua name=counting
+        local function count(keys, args) return redis.call('INCRBY', keys[1], args[1] or 1) end
+        redis.register_function('count', count)
+        redis.register_function{function_name='peek', flags={'no-writes'}, description='Looks only.',
+                                callback=function(keys) return redis.call('GET', keys[1]) end}"""
+    assert r.function_load(code) == "counting"
+    assert "already exists" in refused(redis.ResponseError, lambda: r.function_load(code))
+    assert r.function_load(code, replace=True) == "counting"
+    assert r.fcall("count", 1, "counted", 4) == 4 and r.fcall_ro("peek", 1, "counted") == "4"
+    refused(redis.ResponseError, lambda: r.fcall_ro("count", 1, "counted"))
+    listed = r.function_list(library="count*", withcode=True)[0]
+    listed = listed if isinstance(listed, dict) else dict(zip(listed[::2], listed[1::2]))
+    assert listed["library_name"] == "counting" and listed["library_code"] == code and len(listed["functions"]) == 2
+    dump = connect(decode_responses=False).function_dump()
+    assert r.function_flush() and r.function_list() == []
+    assert r.function_restore(dump) and r.fcall("count", 1, "counted") == 5
+    assert r.function_delete("counting")
+    assert "not found" in refused(redis.ResponseError, lambda: r.fcall("count", 1, "counted"))
+
+
+def locks(r):
+    # Locks let go, extend and are taken over by scripts.
+    mine, other = r.lock("lock", timeout=100), connect().lock("lock", timeout=100)
+    assert mine.acquire() and not other.acquire(blocking=False) and mine.owned() and not other.owned()
+    assert mine.extend(50) and 100_000 < r.pttl("lock") <= 150_000 and mine.reacquire() and r.pttl("lock") <= 100_000
+    refused(redis.exceptions.LockError, other.release)
+    mine.release()
+    assert other.acquire(blocking=False) and mine.locked()
+    r.set("lock", "stolen")
+    refused(redis.exceptions.LockNotOwnedError, other.release)
+    r.delete("lock")
+    short = r.lock("lock", timeout=0.05)
+    assert short.acquire()
+    soon(lambda: not short.locked())
+    refused(redis.exceptions.LockNotOwnedError, short.release)
+    r.set("guarded", 0)
+
+    def add():
+        client = connect()
+        for _ in range(20):
+            with client.lock("lock", timeout=60, sleep=0.001):
+                client.set("guarded", int(client.get("guarded")) + 1)
+
+    threads = [threading.Thread(target=add) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert r.get("guarded") == "80"
+
+
 def server(r):
     info = r.info()
     assert info["redis_version"] and info["tcp_port"] == PORT and r.ping() and r.echo("x") == "x"
@@ -313,7 +398,7 @@ def main():
     if PROTOCOL == 3:
         assert r.execute_command("HELLO")["proto"] == 3
     for part in (strings, errors, pipelines, transactions, lists, sets, hashes, sorted_sets, scans, blocking,
-                 streams, stream_groups, publish_subscribe, users, server, client_side_cache):
+                 streams, stream_groups, publish_subscribe, users, scripts, functions, locks, server, client_side_cache):
         try:
             part(r)
         except BaseException:
