@@ -146,8 +146,10 @@ pub struct Client {
     pub id: u64,
     pub origin: Origin,
     pub fd: i32,
-    /// Its core.
-    pub core: usize,
+    /// The core that serves it. Changed while it is on its way to another.
+    core: AtomicUsize,
+    /// The core that is to serve it: it goes there when it is at rest the next time.
+    wanted_core: AtomicUsize,
     pub created_ms: i64,
     pub mailbox: Mailbox,
     pub names: Mutex<Names>,
@@ -206,7 +208,8 @@ impl Client {
             id,
             origin,
             fd,
-            core,
+            core: AtomicUsize::new(core),
+            wanted_core: AtomicUsize::new(core),
             created_ms: now_ms,
             mailbox: Mailbox::default(),
             names: Mutex::default(),
@@ -243,6 +246,28 @@ impl Client {
             push_limit: AtomicUsize::new(0),
             tracker: Mutex::default(),
         }
+    }
+
+    /// The core that serves it.
+    #[inline]
+    pub fn core(&self) -> usize {
+        self.core.load(Ordering::Relaxed)
+    }
+
+    /// Another core serves it from now on.
+    pub fn set_core(&self, core: usize) {
+        self.core.store(core, Ordering::Relaxed);
+    }
+
+    /// The core that is to serve it.
+    #[inline]
+    pub fn wanted_core(&self) -> usize {
+        self.wanted_core.load(Ordering::Relaxed)
+    }
+
+    /// This core is to serve it. It goes there when it next has something to do: who is silent costs nothing where it is.
+    pub fn want_core(&self, core: usize) {
+        self.wanted_core.store(core, Ordering::Relaxed);
     }
 
     /// Who it is.

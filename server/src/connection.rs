@@ -7,15 +7,18 @@
 //! | paused   | the end of CLIENT PAUSE                                                     |
 //! | parked   | that what its commands left is safe in the log, before their replies leave  |
 //! | ending   | that what has been written has left                                         |
+//! | moving   | nothing: another core is to serve it from here on (`moving`)                |
 //!
 //! An idle connection holds no buffers: it reads into one that its core lends it, and keeps only what is left of a
 //! request that has not come whole. A client that does not read its replies is not read from either once so many of
 //! them wait that memory would suffer.
 
+mod moving;
 mod replica;
 mod socket;
 
-pub use socket::Socket;
+pub use moving::Moving;
+pub use socket::{Carrier, Resting, Socket};
 
 use crate::client::{End, Post};
 use crate::commands::Work;
@@ -155,6 +158,14 @@ enum WaitEnd {
     Gone,
 }
 
+/// Why a connection is not served any more.
+pub enum Parting {
+    /// It is over.
+    Over,
+    /// Another core is to serve it.
+    Moves,
+}
+
 /// Something happened on a connection.
 enum Event {
     /// Bytes have come.
@@ -188,13 +199,17 @@ impl<S: Socket> Connection<S> {
         }
     }
 
-    /// Serves until the connection ends. Should serving break down, the client hears of it and nobody else does.
-    pub async fn serve(&mut self) {
-        if AssertUnwindSafe(self.serve_on()).catch_unwind().await.is_err() {
-            self.session.client.broken();
-            let error = b"-ERR internal error: this connection is closed\r\n";
-            // A last word: whether it arrives is no longer of interest.
-            let _ = tokio::time::timeout(Duration::from_secs(1), self.stream.write_all(error)).await;
+    /// Serves until the connection ends or moves. Should serving break down, the client hears of it and nobody else does.
+    pub async fn serve(&mut self) -> Parting {
+        match AssertUnwindSafe(self.serve_on()).catch_unwind().await {
+            Ok(served) => served,
+            Err(_) => {
+                self.session.client.broken();
+                let error = b"-ERR internal error: this connection is closed\r\n";
+                // A last word: whether it arrives is no longer of interest.
+                let _ = tokio::time::timeout(Duration::from_secs(1), self.stream.write_all(error)).await;
+                Parting::Over
+            }
         }
     }
 
@@ -210,12 +225,13 @@ impl<S: Socket> Connection<S> {
         self.session
     }
 
-    async fn serve_on(&mut self) {
+    async fn serve_on(&mut self) -> Parting {
         loop {
-            match self.next(true).await {
-                Event::Over => break,
-                Event::Posts => self.take_posts(),
-                Event::Input => {
+            match self.next_or_move().await {
+                None => return Parting::Moves,
+                Some(Event::Over) => break,
+                Some(Event::Posts) => self.take_posts(),
+                Some(Event::Input) => {
                     self.process().await;
                     self.release_input();
                 }
@@ -231,6 +247,7 @@ impl<S: Socket> Connection<S> {
         }
         self.note_change(&self.session.client.output_memory, 0);
         self.note_change(&self.session.client.query_memory, 0);
+        Parting::Over
     }
 
     /// Waits for whatever comes first. Reads only if `reading` and there is room.
@@ -529,7 +546,7 @@ impl<S: Socket> Connection<S> {
         if out.capacity() == 0 {
             out = self.buffers.lend_short();
         }
-        let done = node.run_batch_now(&session.who, session.client.core, &[call], &mut out);
+        let done = node.run_batch_now(&session.who, session.client.core(), &[call], &mut out);
         *session.out.bytes_mut() = out;
         (done > 0).then_some(call.command.id)
     }
@@ -769,7 +786,7 @@ impl<S: Socket> Connection<S> {
             WaitEnd::Gone => return,
             WaitEnd::Answer(answer) => {
                 if failed {
-                    session.server.cores[session.client.core].book.lock().note_error(&answer);
+                    session.server.cores[session.client.core()].book.lock().note_error(&answer);
                 }
                 session.out.bytes_mut().extend_from_slice(&answer);
             }
@@ -914,7 +931,7 @@ impl<S: Socket> Connection<S> {
         let client = &self.session.client;
         client.bytes_in.store(client.bytes_in.load(Ordering::Relaxed) + n as u64, Ordering::Relaxed);
         client.last_ms.store(self.session.server.node.now_ms(), Ordering::Relaxed);
-        let core = &self.session.server.cores[client.core];
+        let core = &self.session.server.cores[client.core()];
         core.bytes_in.fetch_add(n as u64, Ordering::Relaxed);
         core.reads.fetch_add(1, Ordering::Relaxed);
     }
@@ -922,7 +939,7 @@ impl<S: Socket> Connection<S> {
     fn count_out(&self, n: usize) {
         let client = &self.session.client;
         client.bytes_out.store(client.bytes_out.load(Ordering::Relaxed) + n as u64, Ordering::Relaxed);
-        let core = &self.session.server.cores[client.core];
+        let core = &self.session.server.cores[client.core()];
         core.bytes_out.fetch_add(n as u64, Ordering::Relaxed);
         core.writes.fetch_add(1, Ordering::Relaxed);
     }
@@ -971,7 +988,7 @@ async fn run_batch(
 ) -> bool {
     let Some(last) = batch.last() else { return true };
     session.client.last_command.store(last.command.id, Ordering::Relaxed);
-    let (node, core) = (&session.server.node, session.client.core);
+    let (node, core) = (&session.server.node, session.client.core());
     let mut out = std::mem::take(session.out.bytes_mut());
     let full = out.len() + FLUSH_BYTES;
     let mut run = node.run_batch_now(&session.who, core, batch, &mut out);
@@ -1009,7 +1026,7 @@ fn note_large_requests(session: &Session, args: &[&[u8]], counts: &[usize]) {
 }
 
 fn note_at_once(session: &Session, done: usize) {
-    let figures = &session.server.cores[session.client.core];
+    let figures = &session.server.cores[session.client.core()];
     // Only this core writes it: no need for more than a look, nearly always.
     if done as u64 > figures.commands_at_once_max.load(Ordering::Relaxed) {
         figures.commands_at_once_max.store(done as u64, Ordering::Relaxed);

@@ -5,8 +5,11 @@
 //! | `main`        | nothing but the allocator and a call of [`main`]                         |
 //! | `start`       | the start and the end of the process                                     |
 //! | `embedded`    | a node inside another program                                            |
-//! | `core`        | one thread: its event loop, listeners, connections and chores            |
-//! | `connection`  | one connection: reading, waiting, writing                                |
+//! | `core`        | one thread: its event loop and chores                                    |
+//! | `accept`      | connections accepted, and given to cores                                 |
+//! | `admit`       | connections of a core let in, passed on, taken leave of                  |
+//! | `gather/`     | how many cores serve connections, and which serves whom                  |
+//! | `connection`  | one connection: reading, waiting, writing, moving                        |
 //! | `flusher`     | the log written once per turn of a core's loop           |
 //! | `session`     | one conversation: what becomes of each command                           |
 //! | `protocol`    | requests cut out of bytes                                                |
@@ -24,7 +27,9 @@
 //!
 //! Absent on purpose: data structures and file formats (`baton-engine`), owners of slots (`baton`).
 
+mod accept;
 mod acl;
+mod admit;
 mod check;
 mod cli;
 mod client;
@@ -36,6 +41,7 @@ mod daemon;
 mod embedded;
 mod figures;
 mod flusher;
+mod gather;
 mod listen;
 mod logging;
 pub mod memory;

@@ -3,8 +3,9 @@
 //! All cores accept from the same sockets. The server keeps one handle of each, so that an address that stays in use
 //! keeps its socket, with whoever is queueing there.
 
+use crate::accept::Listener;
 use crate::config::Settings;
-use crate::core::{Arrival, Listener};
+use crate::core::Arrival;
 use crate::log;
 use crate::logging::Level;
 use crate::server::Server;

@@ -5,6 +5,7 @@ use crate::client::{Client, Clients, End, Post};
 use crate::commands::Handler;
 use crate::config::{Config, Settings};
 use crate::figures::{CoreFigures, Counters, Rates};
+use crate::gather::Gathering;
 use crate::listen::Listeners;
 use crate::log;
 use crate::logging::Level;
@@ -59,6 +60,8 @@ pub struct Server {
     pub handlers: Vec<Option<Handler>>,
     pub clients: RwLock<Clients>,
     pub cores: Vec<CoreFigures>,
+    /// Which of them serve connections.
+    pub gathering: Gathering,
     /// Hands an accepted connection to a core.
     pub inlets: RwLock<Vec<mpsc::UnboundedSender<crate::core::Arrival>>>,
     pub next_client: AtomicU64,

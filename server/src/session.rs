@@ -430,7 +430,7 @@ impl Session {
         let start = self.out.len();
         self.out.error(error);
         let written = &self.out.as_bytes()[start..];
-        self.server.cores[self.client.core].book.lock().note_error(written);
+        self.server.cores[self.client.core()].book.lock().note_error(written);
     }
 
     /// Whether the client may give this command now. In the order in which Redis looks.
@@ -640,7 +640,7 @@ impl Session {
         let failed = matches!(flow, Err(_) | Ok(Flow::Refused { .. }));
         if matches!(flow, Ok(Flow::Refused { counted: false })) {
             let reply = &self.out.as_bytes()[written..];
-            self.server.cores[self.client.core].book.lock().note_error(reply);
+            self.server.cores[self.client.core()].book.lock().note_error(reply);
         }
         // Who waits is counted when the wait is over.
         if !matches!(flow, Ok(Flow::Wait { .. } | Flow::WaitForSync { .. } | Flow::Work(_))) {
@@ -654,7 +654,7 @@ impl Session {
         let server = &self.server;
         let command = server.node.registry.get(command);
         {
-            let mut book = server.cores[self.client.core].book.lock();
+            let mut book = server.cores[self.client.core()].book.lock();
             let stats = book.command(command.shown_as);
             stats.calls += 1;
             stats.ns += ns;
@@ -674,7 +674,7 @@ impl Session {
     /// Puts a command into the books that was not run.
     pub fn count_rejected(&self, command: usize) {
         let shown_as = self.server.node.registry.get(command).shown_as;
-        self.server.cores[self.client.core].book.lock().command(shown_as).rejected += 1;
+        self.server.cores[self.client.core()].book.lock().command(shown_as).rejected += 1;
     }
 
     /// Puts a request of so many bytes into the log of large ones.
@@ -772,7 +772,7 @@ impl Session {
     pub fn count_commands(&self, count: usize) {
         let client = &self.client;
         client.commands.store(client.commands.load(Ordering::Relaxed) + count as u64, Ordering::Relaxed);
-        self.server.cores[self.client.core].commands.fetch_add(count as u64, Ordering::Relaxed);
+        self.server.cores[self.client.core()].commands.fetch_add(count as u64, Ordering::Relaxed);
     }
 
     /// Works on all shards: under the batons of a transaction if there is one, else under its own.

@@ -8,6 +8,7 @@ use crate::config::{self, Config, Loaded, Settings};
 use crate::core;
 use crate::daemon::{self, Origin, PidFile, Supervisor};
 use crate::figures::{CoreFigures, Counters};
+use crate::gather::Gathering;
 use crate::log;
 use crate::logging::{self, Level, Role};
 use crate::persistence::{Rewrites, Snapshots, Told};
@@ -209,7 +210,10 @@ pub fn serve_until_the_end(
     for ((core, outlet), own) in outlets.into_iter().enumerate().zip(handles) {
         let server = server.clone();
         let started = std::thread::Builder::new().name(format!("core-{core}")).spawn(move || {
-            pin(core, cores);
+            // While a few serve for all, each goes wherever a processor is free.
+            if !server.settings().gather_connections {
+                pin(core, cores);
+            }
             core::run(server, core, own, outlet);
         });
         match started {
@@ -306,12 +310,14 @@ fn make_server(
     // What new users may use is of no interest here: the default user may use everything.
     let acl = Acl::new(Ground { registry: &node.registry, all_channels: true });
     let started_ms = node.now_ms();
+    let gathering = Gathering::new(cores, settings.gather_connections);
     let server = Arc::new(Server {
         config: Config::new(settings, file, false),
         acl,
         handlers,
         clients: RwLock::default(),
         cores: (0..cores).map(|_| CoreFigures::default()).collect(),
+        gathering,
         inlets: RwLock::default(),
         next_client: AtomicU64::new(1),
         connections_total: AtomicU64::new(0),

@@ -1,6 +1,6 @@
 //! CORE: the cores of this node and who of them owns which slots. Our own; no other server has it.
 
-use super::{Flow, Handler, WRITTEN};
+use super::{Flow, Handler, OK, WRITTEN};
 use crate::log;
 use crate::logging::Level;
 use crate::session::Session;
@@ -20,6 +20,16 @@ pub const COMMANDS: &[Command] = &[Command {
     complexity: "Depends on subcommand.",
     summary: "A container for the cores of the node.",
     subcommands: &[
+        Command {
+            name: "GATHER",
+            arity: Arity::Exactly(3),
+            flags: &[Admin, NoScript, Loading, Stale],
+            group: Group::Server,
+            since: "7.2.0",
+            complexity: "O(n) for n connections",
+            summary: "Sets how many cores serve connections, or lets the load decide.",
+            ..Command::BASE
+        },
         Command {
             name: "HELP",
             arity: Arity::Exactly(2),
@@ -65,8 +75,26 @@ pub const COMMANDS: &[Command] = &[Command {
     ..Command::BASE
 }];
 
-pub const HANDLERS: &[(&str, Handler)] =
-    &[("core|help", help), ("core|move", move_slots), ("core|slots", slots), ("core|stats", stats)];
+pub const HANDLERS: &[(&str, Handler)] = &[
+    ("core|gather", gather),
+    ("core|help", help),
+    ("core|move", move_slots),
+    ("core|slots", slots),
+    ("core|stats", stats),
+];
+
+fn gather(session: &mut Session, args: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<Flow, CommandError> {
+    let most = session.server.cores.len();
+    let cores = if args[2].eq_ignore_ascii_case(b"AUTO") {
+        Some(0)
+    } else {
+        parse_i64(args[2]).and_then(|n| usize::try_from(n).ok()).filter(|n| (1..=most).contains(n))
+    };
+    let cores =
+        cores.ok_or_else(|| CommandError::owned(format!("ERR Say AUTO or a number from 1 to {most}")))?;
+    session.server.gather_by_hand(cores);
+    OK
+}
 
 fn move_slots(session: &mut Session, args: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<Flow, CommandError> {
     let node = &session.server.node;
@@ -125,6 +153,7 @@ fn stats(session: &mut Session, _: &[&[u8]], held: Option<&mut Held<'_>>) -> Res
             ("core", core as u64),
             ("slots", slots as u64),
             ("keys", keys),
+            ("serves", u64::from(core < server.gathering.count())),
             ("connections", figures.connections.load(Ordering::Relaxed) as u64),
             ("commands", figures.commands.load(Ordering::Relaxed)),
             ("bytes-in", figures.bytes_in.load(Ordering::Relaxed)),
@@ -145,6 +174,8 @@ fn help(session: &mut Session, _: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<
     session.out.help(
         "CORE",
         &[
+            "GATHER <cores>|AUTO",
+            "    Let so many cores serve connections, or as many as the load needs.",
             "MOVE <first> <last> <core>",
             "    Give the slots from first to last to a core. Answers how many of them were elsewhere.",
             "SLOTS",

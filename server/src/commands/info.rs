@@ -726,7 +726,14 @@ fn keyspace(facts: &Facts<'_>, out: &mut String) {
 }
 
 fn cores(facts: &Facts<'_>, out: &mut String) {
-    let ranges = facts.server.node.slots.ranges();
+    let (gathering, ranges) = (&facts.server.gathering, facts.server.node.slots.ranges());
+    let count = |figure: &AtomicU64| figure.load(Ordering::Relaxed);
+    fields!(out,
+        "active_cores": gathering.count(),
+        "connections_moved": count(&gathering.moves),
+        "times_spread": count(&gathering.spread),
+        "times_gathered": count(&gathering.gathered),
+    );
     for (core, figures) in facts.server.cores.iter().enumerate() {
         let slots: usize =
             ranges.iter().filter(|range| range.2 == core).map(|(first, last, _)| last - first + 1).sum();

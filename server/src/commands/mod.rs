@@ -241,6 +241,7 @@ pub fn apply_settings(server: &Server) {
     };
     node.journal().configure(policy, settings.aof_timestamp_enabled);
     crate::replication::settings_changed(server);
+    server.gather();
 }
 
 #[cfg(test)]

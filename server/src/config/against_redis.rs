@@ -56,7 +56,7 @@ const NEW: &[(&str, &[&str])] = &[
         ],
     ),
     ("Redis 7.0.15 lacks it, later ones have it", &["cluster-announce-human-nodename"]),
-    ("Baton", &["cores", "huge-pages", "rdb-target"]),
+    ("Baton", &["cores", "gather-connections", "huge-pages", "rdb-target"]),
 ];
 
 /// Changes that both refuse in the same words, or that both make and then show alike.

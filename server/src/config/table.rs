@@ -288,6 +288,8 @@ settings! {
     cores {
         /// How many cores serve; 0 means all of the machine.
         cores: usize = 0, "cores" | "io-threads", Int(0, 1024), start;
+        /// Serve connections on as few cores as the load needs, rather than on all.
+        gather_connections: bool = true, "gather-connections", YesNo, live;
         /// Read requests in I/O threads: our cores always do.
         io_threads_do_reads: bool = false, "io-threads-do-reads", YesNo, start inert;
         /// Events per I/O thread of Valkey.

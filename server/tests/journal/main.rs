@@ -19,7 +19,8 @@ use support::process::Server;
 /// A node with a log.
 #[track_caller]
 fn server(policy: &str) -> Server {
-    Server::baton(&[("cores", "3"), ("appendonly", "yes"), ("appendfsync", policy)])
+    let cores = [("cores", "3"), ("gather-connections", "no")];
+    Server::baton(&[&cores[..], &[("appendonly", "yes"), ("appendfsync", policy)]].concat())
 }
 
 /// A field of INFO.

@@ -5,12 +5,14 @@
 //! | `atomic`   | nothing half done and nothing lost while slots move between cores; order of BLPOP  |
 //! | `floods`   | memory stays bounded whatever clients send and do not read; garbage kills nobody   |
 //! | `unused`   | memory that is not needed any more goes back to the system                         |
+//! | `gather`   | connections that go from core to core in the middle of things                      |
 //! | `idle`     | what thousands of silent connections and a silent node cost                        |
 //!
 //! With `BATON_BIG_TESTS=1` values of 512 MB go round, too. Figures are printed: `cargo test --test load -- --nocapture`.
 
 mod atomic;
 mod floods;
+mod gather;
 mod idle;
 #[path = "../support/mod.rs"]
 mod support;
@@ -21,8 +23,9 @@ use support::process::Server;
 
 const CORES: usize = 4;
 
+/// All cores serve: they are to get in each other's way.
 fn node() -> Server {
-    Server::baton(&[("cores", "4"), ("maxclients", "12000")])
+    Server::baton(&[("cores", "4"), ("maxclients", "12000"), ("gather-connections", "no")])
 }
 
 /// Bytes of a process in physical memory.

@@ -241,6 +241,7 @@ fn kills(policy: &str, count: usize) -> Figures {
             ("appendfsync", policy),
             ("save", ""),
             ("cores", cores),
+            ("gather-connections", "no"),
             ("enable-debug-command", "yes"),
         ]
     };

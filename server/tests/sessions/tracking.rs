@@ -213,7 +213,12 @@ fn the_table_is_bounded_and_what_is_forgotten_is_told() {
     for _ in 0..40 {
         assert!(receive(&mut reader).starts_with(">[\"invalidate\""));
     }
-    assert!(other.run("INFO stats").text().contains("tracking_total_keys:10\r\n"));
+    // What is told is counted a moment later, and two cores may each forget what is one too many.
+    super::wait_until(|| {
+        let stats = other.run("INFO stats").text();
+        let keys = stats.lines().find_map(|line| line.strip_prefix("tracking_total_keys:"));
+        keys.and_then(|keys| keys.parse::<usize>().ok()).expect("a number") <= 10
+    });
 }
 
 #[test]

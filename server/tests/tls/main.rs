@@ -8,6 +8,7 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use support::client::{Client, Reply};
 use support::process::{Server, on_path};
@@ -139,6 +140,56 @@ fn wait_until(mut condition: impl FnMut() -> bool) {
 }
 
 const REFUSED: &str = "Unable to update TLS configuration. Check server logs.";
+
+/// What is said inside of TLS goes on where it was when a connection goes to another core.
+#[test]
+fn connections_move_between_cores() {
+    const MOVES: i64 = 300;
+    let mut setup = Setup::new(&[]);
+    let mut mover = setup.server.client();
+    let over = AtomicBool::new(false);
+    let talk = |n: usize| {
+        let mut cli = Command::new(on_path("redis-cli"));
+        cli.args(["--tls", "-h", "127.0.0.1", "-p", &setup.port.to_string()]).args(setup.trusting());
+        let mut cli = cli.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("redis-cli runs");
+        let (mut says, mut hears) = (cli.stdin.take().expect("a pipe"), cli.stdout.take().expect("a pipe"));
+        let (over, lines) = (&over, format!("INCR tls:{n}\n").repeat(50));
+        let mut said = 0;
+        let heard = std::thread::scope(|scope| {
+            let heard = scope.spawn(move || std::io::read_to_string(&mut hears).expect("numbers"));
+            while !over.load(Ordering::Relaxed) {
+                says.write_all(lines.as_bytes()).expect("redis-cli listens");
+                said += 50;
+            }
+            drop(says);
+            heard.join().expect("no panic")
+        });
+        cli.wait().expect("redis-cli ends");
+        let wanted: String = (1..=said).map(|count| format!("{count}\n")).collect();
+        assert!(heard == wanted, "{} lines of {said}: {:?}", heard.lines().count(), heard.lines().last());
+    };
+    std::thread::scope(|scope| {
+        let talks: Vec<_> = (0..3)
+            .map(|n| {
+                scope.spawn({
+                    let talk = &talk;
+                    move || talk(n)
+                })
+            })
+            .collect();
+        let (start, mut moved, mut turn) = (Instant::now(), 0, 0);
+        while moved < MOVES && start.elapsed() < Duration::from_secs(60) {
+            turn += 1;
+            assert_eq!(mover.run(&format!("CORE GATHER {}", turn % 2 + 1)), Reply::simple("OK"));
+            let info = mover.run("INFO cores").text();
+            let field = info.lines().find_map(|line| line.strip_prefix("connections_moved:"));
+            moved = field.expect("moves").parse().expect("a number");
+        }
+        over.store(true, Ordering::Relaxed);
+        talks.into_iter().for_each(|talk| talk.join().expect("what was said was heard"));
+        assert!(moved >= MOVES, "{moved}");
+    });
+}
 
 #[test]
 fn redis_cli_speaks_tls_beside_the_plain_port() {
