@@ -510,6 +510,14 @@ fn database(random: &mut Random) -> String {
     if random.percent(70) { "0".into() } else { random.between(0, 3).to_string() }
 }
 
+/// Whether a command says when a key shall expire.
+pub fn sets_a_time(words: &Words) -> bool {
+    let name = words[0].to_ascii_uppercase();
+    let names = [&b"EXPIRE"[..], b"PEXPIRE", b"EXPIREAT", b"PEXPIREAT", b"SETEX", b"PSETEX"];
+    let is_word = |word: &Vec<u8>| matches!(word.to_ascii_uppercase().as_slice(), b"EX" | b"PX");
+    names.contains(&name.as_slice()) || words.iter().any(is_word) || may_have_expired_a_key(words)
+}
+
 /// Whether a command gives some key a time to live that is over, so that the key lingers unseen.
 pub fn may_have_expired_a_key(words: &Words) -> bool {
     let sets_time =

@@ -1,6 +1,6 @@
 //! Sources of scripts, drawn from a grammar: see `templates.rs`.
 
-use super::args::Words;
+use super::args::{Words, sets_a_time};
 use super::random::Random;
 use super::templates::*;
 
@@ -100,6 +100,8 @@ impl<'r, C: FnMut(&mut Random, bool) -> Words> Lua<'r, C> {
     fn command(&mut self, unordered: bool) {
         let words = (self.commands)(self.random, unordered);
         self.unordered |= unordered;
+        // Any other number could be a time that is over before the test is.
+        let may_change = !sets_a_time(&words);
         for (at, word) in words.iter().enumerate() {
             if at > 0 {
                 self.out.extend_from_slice(b", ");
@@ -109,7 +111,7 @@ impl<'r, C: FnMut(&mut Random, bool) -> Words> Lua<'r, C> {
                 Some(number) if number.to_string().as_bytes() == word && self.random.percent(50) => {
                     self.out.extend_from_slice(word);
                 }
-                _ if at > 0 && self.random.percent(8) => self.part("a", DEPTH_MAX),
+                _ if at > 0 && may_change && self.random.percent(8) => self.part("a", DEPTH_MAX),
                 _ => quote(word, &mut self.out),
             }
         }
