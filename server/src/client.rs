@@ -17,6 +17,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::task::Context;
 
+/// What a name takes besides its bytes: an entry here, and one where those are found who wait for it.
+const NAME_BYTES: usize = 96;
+
 /// What comes to a connection from elsewhere.
 #[derive(Debug)]
 pub enum Post {
@@ -169,6 +172,8 @@ pub struct Client {
     /// Bytes of the commands queued by MULTI.
     pub queued_bytes: AtomicUsize,
     pub watching: AtomicUsize,
+    /// What the keys that it watches and the names that it subscribes to take.
+    names_bytes: AtomicUsize,
     /// Set when a watched key has changed.
     pub watch_flag: Mutex<Option<Arc<WatchFlag>>>,
     /// CLIENT CAPA REDIRECT.
@@ -225,6 +230,7 @@ impl Client {
             queued: AtomicI64::new(-1),
             queued_bytes: AtomicUsize::new(0),
             watching: AtomicUsize::new(0),
+            names_bytes: AtomicUsize::new(0),
             watch_flag: Mutex::default(),
             can_redirect: AtomicBool::new(false),
             is_monitor: AtomicBool::new(false),
@@ -356,12 +362,23 @@ impl Client {
             + self.shard_channels.load(Ordering::Relaxed)
     }
 
-    /// Bytes that it keeps: itself, what it has sent ahead, what it has not read.
+    /// Counts a name that is kept for it: a key that it watches, a channel.
+    pub fn keeps_name(&self, name: &[u8]) {
+        self.names_bytes.fetch_add(name.len() + NAME_BYTES, Ordering::Relaxed);
+    }
+
+    /// A name is not kept for it any more.
+    pub fn forgets_name(&self, name: &[u8]) {
+        self.names_bytes.fetch_sub(name.len() + NAME_BYTES, Ordering::Relaxed);
+    }
+
+    /// Bytes that it keeps: itself, what it has sent ahead, what it has not read, what it waits to hear of.
     pub fn memory(&self) -> usize {
         size_of::<Self>()
             + self.query_memory.load(Ordering::Relaxed)
             + self.output_memory.load(Ordering::Relaxed)
             + self.queued_bytes.load(Ordering::Relaxed)
+            + self.names_bytes.load(Ordering::Relaxed)
             + self.mailbox.bytes()
     }
 

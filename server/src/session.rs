@@ -21,7 +21,7 @@ use baton_engine::error::{CommandError, printable};
 use baton_engine::execute::{Outcome, arity_error};
 use baton_engine::keyspace::waiting::WatchFlag;
 use baton_engine::reply::{Out, Reply};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -56,16 +56,8 @@ impl Transaction {
 #[derive(Debug, Default)]
 pub struct Watching {
     pub flag: Arc<WatchFlag>,
-    pub keys: Vec<Watched>,
-}
-
-/// A key that a client watches.
-#[derive(Debug)]
-pub struct Watched {
-    pub db: usize,
-    pub key: Box<[u8]>,
-    /// It was there, and its time was not over.
-    pub was_there: bool,
+    /// By database and name: whether it was there, and its time was not over.
+    pub keys: HashMap<(usize, Box<[u8]>), bool>,
 }
 
 /// Names a client has subscribed to.
@@ -802,8 +794,9 @@ impl Session {
         let Some(watching) = self.watching.take() else { return };
         self.client.watching.store(0, Ordering::Relaxed);
         *self.client.watch_flag.lock() = None;
+        watching.keys.keys().for_each(|(_, key)| self.client.forgets_name(key));
         let end = |held: &mut Held<'_>| {
-            for Watched { db, key, .. } in &watching.keys {
+            for (db, key) in watching.keys.keys() {
                 held.with_keyspace(*db, |keyspace| keyspace.unwatch(key, &watching.flag));
             }
         };
@@ -811,8 +804,7 @@ impl Session {
             Some(held) => end(held),
             None => {
                 let node = self.server.node.clone();
-                let mut held =
-                    node.hold(|node| node.owners(watching.keys.iter().map(|watched| &*watched.key)));
+                let mut held = node.hold(|node| node.owners(watching.keys.keys().map(|(_, key)| &**key)));
                 end(&mut held);
             }
         }
@@ -863,6 +855,7 @@ impl Session {
         ] {
             for name in names {
                 pubsub.unsubscribe(kind, name, self.client.id);
+                self.client.forgets_name(name);
             }
         }
         let client = &self.client;

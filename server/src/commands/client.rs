@@ -630,7 +630,8 @@ pub fn describe(server: &Server, client: &Client, argv: usize) -> Vec<u8> {
     let (replies, posts) = (client.output_bytes.load(Relaxed), client.mailbox.len());
     let (room, peak) = (client.output_memory.load(Relaxed), client.output_peak.load(Relaxed));
     let unread = replies + client.mailbox.bytes();
-    let total = size_of::<Client>() + query + queued + argv + unread;
+    // What counts for `maxmemory-clients`.
+    let total = client.memory();
     // Writing to memory cannot fail.
     let _ = write!(
         out,

@@ -228,6 +228,7 @@ fn subscribe(
         let subscriptions = session.subscriptions.get_or_insert_default();
         if names_of(subscriptions, kind).insert(Box::from(*name)) {
             server.node.pubsub.subscribe(kind, name, &subscriber);
+            session.client.keeps_name(name);
         }
         note_counts(session);
         confirm(session, words(kind).0, Some(name), kind);
@@ -257,6 +258,7 @@ fn unsubscribe(
         let there = session.subscriptions.as_mut().is_some_and(|all| names_of(all, kind).remove(name));
         if there {
             server.node.pubsub.unsubscribe(kind, name, session.client.id);
+            session.client.forgets_name(name);
             // What has come until now must not come after the word that nothing more will.
             if held.is_none() && session.reply_mode == ReplyMode::On {
                 session.write_messages();

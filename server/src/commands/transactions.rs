@@ -6,13 +6,14 @@
 use super::{Flow, Handler, OK, WRITTEN};
 use crate::replica;
 use crate::server::Server;
-use crate::session::{After, Session, Transaction, Watched, Watching};
+use crate::session::{After, Session, Transaction, Watching};
 use baton::held::Held;
 use baton::node::Cores;
 use baton_engine::command::{Arity, Category, Command, Flag::*, Group, KeyFlag::Ro, keys};
 use baton_engine::error::CommandError;
 use baton_engine::reply::Reply;
 use baton_engine::slot::Slot;
+use std::collections::hash_map::Entry;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -103,9 +104,7 @@ fn watch(session: &mut Session, args: &[&[u8]], _: Option<&mut Held<'_>>) -> Res
     let node = session.server.node.clone();
     let mut held = node.hold(|node| node.owners(keys.iter().copied()));
     for key in keys {
-        if watching.keys.iter().any(|watched| watched.db == db && *watched.key == **key) {
-            continue;
-        }
+        let Entry::Vacant(watched) = watching.keys.entry((db, Box::from(*key))) else { continue };
         let was_there = held.with_keyspace(db, |keyspace| {
             keyspace.build_slot(Slot::of(key))?;
             keyspace.set_keep_expired(session.server.is_paused.load(Ordering::Relaxed));
@@ -114,7 +113,8 @@ fn watch(session: &mut Session, args: &[&[u8]], _: Option<&mut Held<'_>>) -> Res
             keyspace.watch(key, &watching.flag);
             Ok::<_, CommandError>(was_there)
         })?;
-        watching.keys.push(Watched { db, key: Box::from(*key), was_there });
+        session.client.keeps_name(key);
+        watched.insert(was_there);
     }
     held.finish();
     session.client.watching.store(watching.keys.len(), Ordering::Relaxed);
@@ -165,9 +165,9 @@ fn exec(session: &mut Session, _: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<
 
 /// Whether a watched key has changed; one whose time is over by now has.
 fn is_void(watching: &Watching, held: &mut Held<'_>) -> bool {
-    let is_over = |watched: &Watched| {
+    let is_over = |((db, key), was_there): (&(usize, Box<[u8]>), &bool)| {
         // One that was absent still is, even if SWAPDB has put another there whose time is over.
-        watched.was_there && held.with_keyspace(watched.db, |keyspace| keyspace.peek(&watched.key).is_none())
+        *was_there && held.with_keyspace(*db, |keyspace| keyspace.peek(key).is_none())
     };
     watching.flag.is_touched() || watching.keys.iter().any(is_over)
 }
@@ -175,8 +175,8 @@ fn is_void(watching: &Watching, held: &mut Held<'_>) -> bool {
 /// The cores of all keys that EXEC will touch; all there are if a command may touch any.
 fn cores_needed(server: &Server, transaction: &Transaction, watching: Option<&Watching>) -> Cores {
     let node = &server.node;
-    let watched = watching.map_or(&[][..], |watching| &watching.keys);
-    let mut cores = node.owners(watched.iter().map(|watched| &*watched.key));
+    let watched = watching.into_iter().flat_map(|watching| watching.keys.keys());
+    let mut cores = node.owners(watched.map(|(_, key)| &**key));
     for (id, args) in &transaction.queue {
         let command = node.registry.get(*id);
         // CLIENT TRACKING has every core note what changes.

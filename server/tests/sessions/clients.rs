@@ -270,6 +270,39 @@ fn what_lies_in_buffers_is_shown() {
     }
 }
 
+/// Keys that are watched and channels that are subscribed to take memory, which counts as the client's.
+#[test]
+fn names_that_are_kept_for_a_client_count_as_its_memory() {
+    const NAMES: usize = 1_000;
+    let mut server = server();
+    let (mut one, mut two) = (server.client_speaking(3), server.client());
+    let number = id(&mut one);
+    let total = |two: &mut Client| seen(two, number, "tot-mem").parse::<usize>().expect("a number");
+    let names: Vec<String> = (0..NAMES).map(|n| format!("name:{n}")).collect();
+    let names = names.join(" ");
+    for (keep, kept, forget, forgotten) in [
+        ("WATCH", 1, "UNWATCH", 1),
+        ("SUBSCRIBE", NAMES, "UNSUBSCRIBE", NAMES),
+        ("PSUBSCRIBE", NAMES, "RESET", 1),
+        ("WATCH", 1, "RESET", 1),
+    ] {
+        let before = total(&mut two);
+        send(&mut one, &format!("{keep} {names}"));
+        (0..kept).for_each(|_| drop(receive(&mut one)));
+        assert!(total(&mut two) > before + NAMES * 60, "{keep}");
+        send(&mut one, forget);
+        (0..forgotten).for_each(|_| drop(receive(&mut one)));
+        wait_until(|| total(&mut two) < before + NAMES * 40);
+    }
+    check(&mut two, "CONFIG SET maxmemory-clients 400kb", "+OK");
+    let mut greedy = server.client();
+    // It is disconnected before it has watched ten times as much as there is room for.
+    let ended =
+        (0..40_000).any(|n| greedy.try_call(&["WATCH", &format!("a key of a greedy client {n}")]).is_err());
+    assert!(ended);
+    check(&mut two, "PING", "+PONG");
+}
+
 #[test]
 fn the_average_time_that_keys_have_left_is_estimated() {
     let mut server = server();
