@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::time::{Duration, Instant};
 use support::client::{Client, Reply};
@@ -198,4 +199,40 @@ fn the_log_has_what_went_as_removed() {
     baton.restart();
     check(&mut baton.client(), "MGET a b c", "[$-1, \"2\", $-1]");
     check(&mut other.client(), "MGET a b c", "[\"1\", $-1, \"3\"]");
+}
+
+/// A key that changes whenever it is sent stays, and nobody watches it afterwards.
+#[test]
+fn a_key_that_changes_all_the_time_stays_and_is_not_watched() {
+    let mut baton = baton();
+    let (mut client, mut writer) = (baton.client(), baton.client());
+    client.run("SET restless 0");
+    let other = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    let port = other.local_addr().expect("an address").port();
+    let taker = std::thread::spawn(move || {
+        let (mut stream, _) = other.accept().expect("a connection");
+        let (mut seen, mut restores) = (Vec::new(), 0);
+        let mut chunk = [0; 4096];
+        loop {
+            let count =
+                |name: &[u8], seen: &[u8]| seen.windows(name.len()).filter(|part| *part == name).count();
+            match stream.read(&mut chunk) {
+                Ok(0) | Err(_) => return restores,
+                Ok(read) => seen.extend_from_slice(&chunk[..read]),
+            }
+            let (selects, sent) = (count(b"SELECT", &seen), count(b"RESTORE", &seen));
+            if sent > 0 {
+                restores += sent;
+                assert!(writer.run("INCR restless").integer().is_some());
+                stream.write_all(b"+OK\r\n".repeat(selects + sent).as_slice()).expect("it listens");
+                seen.clear();
+            }
+        }
+    });
+    let reply = migrate(&mut client, port, "restless", "");
+    assert!(reply.starts_with("TRYAGAIN"), "{reply}");
+    assert_eq!(client.run("GET restless").text(), "16");
+    assert!(client.run("INFO clients").text().contains("total_watched_keys:0"));
+    drop((client, baton));
+    assert_eq!(taker.join().expect("it counts"), 16);
 }

@@ -32,6 +32,7 @@ use baton_engine::rdb::Version;
 use baton_engine::rdb::dump;
 use baton_engine::rdb::save::SaveOptions;
 use baton_engine::reply::{Out, Reply};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 use wire::{Link, Restore, Target, WireError};
@@ -182,10 +183,10 @@ impl Drop for Watches<'_> {
 impl Migration {
     async fn run(&self, mut written: Vec<Written>) -> Result<(), CommandError> {
         let mut link = None;
-        for round in 0..ROUNDS_MAX {
+        for round in 1.. {
             let watches = Watches { migration: self, written };
             // What was sent before is there, and is ours to replace.
-            let replace = self.request.replace || round > 0;
+            let replace = self.request.replace || round > 1;
             let (taken, failed) = self.send(&mut link, &watches.written, replace).await;
             let changed = if self.request.copy { Vec::new() } else { self.remove(&watches.written, &taken)? };
             drop(watches);
@@ -197,6 +198,10 @@ impl Migration {
                     wire::keep(&self.server, &self.request.target, link);
                 }
                 return Ok(());
+            }
+            // Who writes down has to end the watches: not here, if nothing follows.
+            if round == ROUNDS_MAX {
+                break;
             }
             written = self.write_down(&changed)?;
             if written.is_empty() {
@@ -214,10 +219,10 @@ impl Migration {
         let copy = self.request.copy;
         held.with_keyspace(self.who.db, |keyspace| {
             let now_ms = keyspace.now_ms();
-            let mut written: Vec<Written> = Vec::new();
+            let (mut written, mut seen) = (Vec::new(), HashSet::new());
             for key in keys {
                 keyspace.build_slot(keyspace.slot(key))?;
-                if written.iter().any(|other| other.key == *key) {
+                if !seen.insert(key) {
                     continue;
                 }
                 let Some(expiry) = keyspace.expiry(key) else { continue };
