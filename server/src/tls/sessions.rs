@@ -67,9 +67,9 @@ impl StoresServerSessions for Sessions {
     }
 
     fn take(&self, key: &[u8]) -> Option<Vec<u8>> {
-        let found = self.get(key);
-        self.kept.lock().by_key.remove(key);
-        found
+        // In one step: two connections that ask at once must not both have it.
+        let (put, value) = self.kept.lock().by_key.remove(key)?;
+        (put.elapsed() <= self.lifetime).then_some(value)
     }
 
     fn can_cache(&self) -> bool {
