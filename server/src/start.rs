@@ -424,6 +424,10 @@ fn wait_for_the_end(
             if may_end(server, &request).await {
                 break;
             }
+            log!(
+                Level::Warning,
+                "Errors trying to shut down the server. Check the logs for more information."
+            );
             // Whoever has asked meanwhile waited for the same.
             while let Ok(other) = requests.try_recv() {
                 askers.extend(other.client);
@@ -482,6 +486,14 @@ fn tell_that_it_goes_on((client, resp3): (Arc<Client>, bool)) {
 
 /// Whether the snapshot that a request asks for is there, if it asks for one.
 async fn is_saved(server: &Arc<Server>, request: &EndRequest) -> bool {
+    if server.node.log.is_beginning() {
+        // Who sends a signal and is not obeyed sends a worse one.
+        if request.client.is_some() && !request.force {
+            log!(Level::Warning, "Writing initial AOF, can't exit.");
+            return false;
+        }
+        log!(Level::Warning, "Writing initial AOF. Exit anyway.");
+    }
     if !request.save.unwrap_or_else(|| !server.settings().save.0.is_empty()) {
         return true;
     }

@@ -92,6 +92,8 @@ struct Commands {
 pub struct Log {
     dir: Mutex<Option<LogDir>>,
     is_rewriting: AtomicBool,
+    /// The rewrite on its way turns the log on.
+    begins: AtomicBool,
     /// Bytes of all files when the log was opened or last rewritten.
     base_bytes: AtomicU64,
     /// Bytes of the files before the one that is written to.
@@ -104,6 +106,11 @@ impl Log {
     /// Whether a rewrite is on its way.
     pub fn is_rewriting(&self) -> bool {
         self.is_rewriting.load(Ordering::Acquire)
+    }
+
+    /// Whether the log is being turned on, and counts for nothing until its first base is there.
+    pub fn is_beginning(&self) -> bool {
+        self.is_rewriting() && self.begins.load(Ordering::Acquire)
     }
 
     /// Bytes of the snapshot that becomes a base of commands: converted so far, and in all (0: there is none).
@@ -215,6 +222,7 @@ impl Node {
             node.log.is_rewriting.store(false, Ordering::Release);
             ended(result);
         };
+        self.log.begins.store(options.on && !goes_on, Ordering::Release);
         self.log.is_rewriting.store(true, Ordering::Release);
         let at_point = move |held: &mut crate::held::Held<'_>| {
             incr.map(|(file, _)| held.cut_journal(Some(LogFile::empty(file))))

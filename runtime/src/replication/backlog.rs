@@ -81,7 +81,8 @@ impl Backlog {
     /// The bytes from which a replica may go on.
     pub fn range(&self) -> Range<u64> {
         let ring = self.ring.lock();
-        ring.first.max(ring.end.saturating_sub(ring.size))..ring.end
+        // What is kept for one that lags others may have, too.
+        ring.first.max(ring.wanted())..ring.end
     }
 
     /// What it keeps for those who come back (`repl-backlog-size`).
@@ -218,11 +219,16 @@ impl Ring {
         }
     }
 
-    /// Lets go of blocks that nobody wants.
-    fn trim(&mut self) {
+    /// The first byte that somebody wants, or may want.
+    fn wanted(&self) -> u64 {
         let waits = |reader: &&Reader| reader.limit == 0 || self.end - reader.at <= reader.limit;
         let oldest = self.readers.iter().filter(waits).map(|reader| reader.at).min();
-        let keep = self.end.saturating_sub(self.size).min(oldest.unwrap_or(u64::MAX));
+        self.end.saturating_sub(self.size).min(oldest.unwrap_or(u64::MAX))
+    }
+
+    /// Lets go of blocks that nobody wants.
+    fn trim(&mut self) {
+        let keep = self.wanted();
         while self.blocks.len() > 1 && self.first + BLOCK as u64 <= keep {
             self.spare = self.blocks.pop_front().unwrap_or_default();
             self.first += BLOCK as u64;
@@ -262,6 +268,7 @@ mod tests {
         let slow = backlog.attach(1_000, 0).expect("there");
         backlog.append(&[3; 10 * BLOCK]);
         assert_eq!(backlog.beyond_size(), 8 * BLOCK as u64 - 10);
+        assert_eq!(backlog.range(), 1_000..1_000 + 10 * BLOCK as u64);
         backlog.detach(slow);
         assert_eq!(backlog.beyond_size(), 0);
     }

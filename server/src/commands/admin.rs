@@ -72,6 +72,7 @@ fn shutdown(session: &mut Session, args: &[&[u8]], _: Option<&mut Held<'_>>) -> 
         if !server.is_ending.load(Ordering::Relaxed) {
             return Err(CommandError::text("ERR No shutdown in progress."));
         }
+        log!(Level::Notice, "Shutdown manually aborted.");
         server.replicas.end_called_off.store(true, Ordering::Release);
         server.node.snapshots.abort("SHUTDOWN ABORT");
         return Ok(Flow::Reply(Reply::Ok));
@@ -79,7 +80,8 @@ fn shutdown(session: &mut Session, args: &[&[u8]], _: Option<&mut Held<'_>>) -> 
     let (id, address) = (session.client.id, session.client.address());
     log!(Level::Warning, "User requested shutdown by id={id} addr={address}");
     let saves = save || !nosave && !server.settings().save.0.is_empty();
-    if saves || !now && server.node.replication().served.count() > 0 {
+    let waits = !now && server.node.replication().served.count() > 0;
+    if saves || waits || server.node.log.is_beginning() && !force {
         let client = Some((session.client.clone(), session.who.resp3));
         let request = EndRequest { save: Some(saves), force, now, client };
         if server.end_requests.send(request).is_ok() {

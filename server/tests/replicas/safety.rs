@@ -176,3 +176,20 @@ fn a_replica_catches_up_from_the_log() {
     assert_equal(&mut primary, &mut replica);
     assert_eq!(figure(&mut primary, "sync_full"), "1", "{}", primary.log_tail());
 }
+
+/// What is not in a log yet that was asked for would be lost.
+#[test]
+fn no_end_while_the_log_begins() {
+    let mut primary = primary(&[]);
+    let mut client = primary.client();
+    expect_ok(&mut client, &["SET", "k", "1"]);
+    // Until somebody ends it.
+    expect_ok(&mut client, &["CONFIG", "SET", "rdb-key-save-delay", "60000000"]);
+    expect_ok(&mut client, &["CONFIG", "SET", "appendonly", "yes"]);
+    for line in ["SHUTDOWN", "SHUTDOWN NOSAVE", "SHUTDOWN NOW"] {
+        assert_eq!(client.run(line).text(), "ERR Errors trying to SHUTDOWN. Check logs.", "{line}");
+    }
+    assert!(primary.log().contains("Writing initial AOF, can't exit."), "{}", primary.log_tail());
+    client.send(&["SHUTDOWN", "NOSAVE", "FORCE"]).expect("sent");
+    until("it ends", || primary.exited().is_some());
+}
