@@ -4,6 +4,7 @@
 //! |---------------|--------------------------------------------------------------------|
 //! | `redis_py.py` | redis-py, in RESP2 and RESP3                                       |
 //! | `ioredis.mjs` | ioredis                                                            |
+//! | `redis_rs.rs` | the crate `redis`, blocking and asynchronous, with its cache       |
 //! | `bullmq.mjs`  | BullMQ: queues of jobs, on ioredis                                 |
 //! | `rq_jobs.py`  | rq: the same, on redis-py                                          |
 //! | `jobs.rs`     | the start of these two, and a node that is killed meanwhile        |
@@ -15,6 +16,7 @@
 mod support;
 
 mod jobs;
+mod redis_rs;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
