@@ -11,6 +11,8 @@ use crate::settings::Settings;
 pub struct Caller {
     /// The command may block the client: false inside MULTI and scripts.
     pub may_block: bool,
+    /// A script asks: what has no order is given one.
+    pub is_script: bool,
     /// CLIENT NO-TOUCH: do not change access clocks.
     pub no_touch: bool,
     /// The client's id; 0 while the log is replayed.

@@ -60,6 +60,12 @@ impl CommandError {
         Self::Quoting([before.as_bytes(), printable(arg, max), after.as_bytes()].concat().into())
     }
 
+    /// The refusal of a subcommand whose options are wrong.
+    pub fn bad_subcommand(container: &str, name: &[u8]) -> Self {
+        let before = "ERR unknown subcommand or wrong number of arguments for '";
+        Self::quoting(before, name, 128, &format!("'. Try {container} HELP."))
+    }
+
     /// A refusal with a line made for the occasion, code first. Line ends are replaced when it is sent.
     pub fn owned(line: impl Into<String>) -> Self {
         Self::Text(Cow::Owned(line.into()))

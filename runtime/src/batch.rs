@@ -628,7 +628,7 @@ fn run_call(
     keyspace.set_no_touch(who.no_touch);
     keyspace.set_keep_expired(!command.has(Flag::Write) && node.keeps_expired());
     keyspace.hint(call.key(), call.slot, hash);
-    let caller = Caller { may_block: false, no_touch: who.no_touch, id: who.id };
+    let caller = Caller { no_touch: who.no_touch, id: who.id, ..Caller::default() };
     let hasher = node.hasher();
     Some(execute_for(who, &mut Context { keyspace, out, settings, hasher, rng, caller }, run, args))
 }

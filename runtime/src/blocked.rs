@@ -221,7 +221,7 @@ fn run_claimed(
         settings,
         hasher: node.hasher(),
         rng: Rng::seeded(seed),
-        caller: Caller { may_block: true, no_touch: false, id: waiter.client_id },
+        caller: Caller { may_block: true, id: waiter.client_id, ..Caller::default() },
     };
     let outcome = execute_caught(&mut ctx, waiter.run, &args);
     if waiter.remembers && matches!(outcome, Ok(Outcome::Done)) {

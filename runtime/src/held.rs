@@ -92,6 +92,8 @@ pub struct Held<'n> {
     now_ms: i64,
     /// A transaction runs, which was admitted as a whole.
     admitted: bool,
+    /// The commands are those of a script.
+    for_script: bool,
     /// What is deferred is done by somebody else.
     leaves_deferred: bool,
     /// The time that access clocks show, of a replay.
@@ -114,6 +116,7 @@ impl<'n> Held<'n> {
             settings,
             now_ms: node.now_ms(),
             admitted: false,
+            for_script: false,
             leaves_deferred: false,
             clock_ms: None,
             _whole: None,
@@ -158,6 +161,11 @@ impl<'n> Held<'n> {
     pub fn end_transaction(&mut self) {
         self.admitted = false;
         self.states[0].shard.effects.end_transaction();
+    }
+
+    /// Whether the commands that follow are those of a script.
+    pub(crate) fn set_for_script(&mut self, for_script: bool) {
+        self.for_script = for_script;
     }
 
     /// The cores that are held.
@@ -380,7 +388,7 @@ impl<'n> Held<'n> {
         }
         let start = node.clock.raw();
         let seed = self.states[0].shard.rng.next_u64();
-        let caller = Caller { may_block, no_touch: who.no_touch, id: who.id };
+        let caller = Caller { may_block, is_script: self.for_script, no_touch: who.no_touch, id: who.id };
         let written = out.len();
         self.states.iter_mut().for_each(|state| state.shard.caller = who.id);
         let mut shards = Shards(&mut self.states);

@@ -253,8 +253,8 @@ fn elements(
         Some(ValueRef::ZSet(zset)) => zset.iter().map(|entry| entry.member.to_vec()).collect(),
         Some(ValueRef::Set(set)) => {
             let mut all: Vec<Vec<u8>> = set.iter().map(|member| member.to_vec()).collect();
-            // A set has no order, but what is stored must be the same everywhere.
-            if options.store.is_some() {
+            // A set has no order, but what is stored must be the same everywhere, and what a script does of it too.
+            if options.store.is_some() || ctx.caller.is_script {
                 if options.unsorted {
                     (options.unsorted, options.alpha, options.by) = (false, true, None);
                 } else {

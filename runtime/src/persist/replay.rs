@@ -224,7 +224,7 @@ pub(crate) fn run(
             slots.iter().try_for_each(|slot| keyspace.build_slot(*slot))?;
         }
     }
-    let caller = Caller { may_block: false, no_touch: false, id: 0 };
+    let caller = Caller::default();
     // Effects have no randomness left; should a command draw all the same, every replay draws alike.
     let (hasher, rng) = (node.hasher(), Rng::seeded(0));
     let mut ctx = Context { keyspace, out, settings, hasher, rng, caller };

@@ -12,12 +12,12 @@ use baton_engine::reply::Out;
 use std::sync::Arc;
 
 /// Whether FLUSH was asked to be done at once or by and by: either way it is done at once, for nothing in it takes long.
-fn check_flush(args: &[&[u8]], refusal: &'static str) -> Result<(), CommandError> {
+fn is_flush(args: &[&[u8]]) -> bool {
     let known = |how: &[u8]| how.eq_ignore_ascii_case(b"sync") || how.eq_ignore_ascii_case(b"async");
     match args {
-        [_, _] => Ok(()),
-        [_, _, how] if known(how) => Ok(()),
-        _ => Err(CommandError::text(refusal)),
+        [_, _] => true,
+        [_, _, how] => known(how),
+        _ => false,
     }
 }
 
@@ -41,7 +41,9 @@ pub(super) fn script(
             args[2..].iter().for_each(|name| out.integer(i64::from(scripts.cache.by_name(name).is_some())));
         }
         "flush" => {
-            check_flush(args, "ERR SCRIPT FLUSH only support SYNC|ASYNC option")?;
+            if !is_flush(args) {
+                return Err(CommandError::text("ERR SCRIPT FLUSH only support SYNC|ASYNC option"));
+            }
             scripts.cache.clear();
             scripts.forget_interpreters();
             out.ok();
@@ -130,34 +132,21 @@ pub(super) fn change_libraries(
     Some(match sub {
         b"load" => load(scripts, args).map(Some),
         b"delete" => delete(scripts, args).map(|()| None),
-        b"flush" if args.len() > 3 => Err(CommandError::quoting(
-            "ERR unknown subcommand or wrong number of arguments for '",
-            args[1],
-            128,
-            "'. Try FUNCTION HELP.",
-        )),
-        b"flush" => check_flush(args, "ERR FUNCTION FLUSH only supports SYNC|ASYNC option").map(|()| {
-            scripts.libraries.clear();
-            scripts.forget_interpreters();
-            None
-        }),
+        b"flush" => flush(scripts, args).map(|()| None),
         b"restore" => restore(scripts, args).map(|()| None),
         _ => return None,
     })
 }
 
 fn load(scripts: &Scripts, args: &[&[u8]]) -> Result<Vec<u8>, CommandError> {
-    let (existing, body) = match args {
-        [_, _, body] => (Existing::Keep, body),
-        [_, _, replace, body] if replace.eq_ignore_ascii_case(b"replace") => (Existing::Replace, body),
-        [_, _, first, ..] if first.eq_ignore_ascii_case(b"replace") => {
-            return Err(CommandError::quoting("ERR Unknown option given: ", args[3], 128, ""));
-        }
-        [_, _, option, ..] => {
-            return Err(CommandError::quoting("ERR Unknown option given: ", option, 128, ""));
-        }
-        _ => return Err(CommandError::text("ERR Function code is missing")),
+    let [_, _, options @ .., body] = args else {
+        return Err(CommandError::text("ERR Function code is missing"));
     };
+    let unknown = options.iter().find(|option| !option.eq_ignore_ascii_case(b"replace"));
+    if let Some(option) = unknown {
+        return Err(CommandError::quoting("ERR Unknown option given: ", option, 128, ""));
+    }
+    let existing = if options.is_empty() { Existing::Keep } else { Existing::Replace };
     let (name, _) = super::functions::parse(body)?;
     let all = scripts.libraries.all();
     if existing == Existing::Keep && all.iter().any(|library| library.name == name) {
@@ -168,6 +157,18 @@ fn load(scripts: &Scripts, args: &[&[u8]]) -> Result<Vec<u8>, CommandError> {
     Ok(name)
 }
 
+fn flush(scripts: &Scripts, args: &[&[u8]]) -> Result<(), CommandError> {
+    if args.len() > 3 {
+        return Err(CommandError::bad_subcommand("FUNCTION", args[1]));
+    }
+    if !is_flush(args) {
+        return Err(CommandError::text("ERR FUNCTION FLUSH only supports SYNC|ASYNC option"));
+    }
+    scripts.libraries.clear();
+    scripts.forget_interpreters();
+    Ok(())
+}
+
 fn delete(scripts: &Scripts, args: &[&[u8]]) -> Result<(), CommandError> {
     match args {
         [_, _, name] if scripts.libraries.delete(name) => Ok(()),
@@ -176,6 +177,9 @@ fn delete(scripts: &Scripts, args: &[&[u8]]) -> Result<(), CommandError> {
 }
 
 fn restore(scripts: &Scripts, args: &[&[u8]]) -> Result<(), CommandError> {
+    if args.len() > 4 {
+        return Err(CommandError::bad_subcommand("FUNCTION", args[1]));
+    }
     let policy = args.get(3).map_or_else(|| b"append".to_vec(), |policy| policy.to_ascii_lowercase());
     let (flush, existing) = match &policy[..] {
         b"append" => (false, Existing::Keep),

@@ -55,12 +55,6 @@ pub(super) fn register(stack: &mut Stack<'_>) {
         stack.push_number(value);
         stack.raw_set_field(-2, name);
     }
-    set_functions(
-        stack,
-        &[("register_function", |_| {
-            Err(error_table("server.register_function can only be called on FUNCTION LOAD command"))
-        })],
-    );
     stack.raw_set_field(1, "redis");
     stack.raw_get_field(1, "math");
     set_functions(stack, &[("random", random), ("randomseed", randomseed)]);
@@ -69,7 +63,7 @@ pub(super) fn register(stack: &mut Stack<'_>) {
     stack.set_top(0);
 }
 
-/// The `redis` of libraries that are being loaded, in place of the one in the table on the top: what it lacks is an error.
+/// The `redis` of libraries that are being loaded, as fields of the table on the top: what it lacks is an error.
 pub(super) fn register_loading(stack: &mut Stack<'_>) {
     stack.new_table(0, 16);
     set_functions(stack, &[("register_function", super::functions::register)]);

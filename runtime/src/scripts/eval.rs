@@ -199,6 +199,7 @@ impl Call<'_> {
             Rules { read_only: self.read_only || says(Flag::NoWrites), allow_oom: says(Flag::AllowOom) };
         let declared: Cores = self.node.owners(self.keys.iter().copied());
         let buffer = std::mem::take(&mut interpreter.buffer);
+        held.set_for_script(true);
         let mut run = Run::new(held, host, self.who, rules, declared, buffer);
         run.set_name(self.code.name(), matches!(self.code, Code::Function(_)), self.line);
         let written = match &self.code {
@@ -210,6 +211,7 @@ impl Call<'_> {
         run.set_propagation(true);
         let (restart, strayed) = (run.restart, run.strayed);
         interpreter.buffer = run.into_buffer();
+        held.set_for_script(false);
         self.code.reach().learn(if strayed { Reach::Anything } else { Reach::Declared });
         Ok((written, restart))
     }

@@ -44,6 +44,7 @@ impl Library {
 #[derive(Debug, Default)]
 pub struct Libraries {
     all: RwLock<Vec<Arc<Library>>>,
+    /// By their names in lower case: to the names of functions case does not matter, to those of libraries it does.
     by_function: RwLock<HashMap<Vec<u8>, Arc<Function>>>,
     version: AtomicU64,
 }
@@ -90,7 +91,9 @@ impl Libraries {
     }
 
     pub(super) fn function(&self, name: &[u8]) -> Option<Arc<Function>> {
-        self.by_function.read().get(name).cloned()
+        let by_function = self.by_function.read();
+        // Nearly always it is written as it was registered.
+        by_function.get(name).or_else(|| by_function.get(&name.to_ascii_lowercase())).cloned()
     }
 
     /// Forgets all.
@@ -99,8 +102,11 @@ impl Libraries {
     }
 
     pub(super) fn replace_all(&self, libraries: Vec<Arc<Library>>) {
-        let functions = libraries.iter().flat_map(|library| &library.functions);
-        let by_function = functions.map(|function| (function.name.clone(), function.clone())).collect();
+        let mut by_function = HashMap::new();
+        for function in libraries.iter().flat_map(|library| &library.functions) {
+            // Within a library there may be two that only case tells apart: the first one is called.
+            by_function.entry(function.name.to_ascii_lowercase()).or_insert_with(|| function.clone());
+        }
         *self.all.write() = libraries;
         *self.by_function.write() = by_function;
         self.version.fetch_add(1, Ordering::Release);
@@ -128,14 +134,13 @@ pub(super) fn join(
     for library in new {
         if let Some(at) = all.iter().position(|other| other.name == library.name) {
             if existing == Existing::Keep {
-                return Err(CommandError::quoting("ERR Library '", &library.name, 512, "' already exists"));
+                return Err(CommandError::quoting("ERR Library ", &library.name, 512, " already exists"));
             }
             all.remove(at);
         }
         for function in &library.functions {
-            let taken =
-                all.iter().flat_map(|other| &other.functions).any(|other| other.name == function.name);
-            if taken {
+            let mut others = all.iter().flat_map(|other| &other.functions);
+            if others.any(|other| other.name.eq_ignore_ascii_case(&function.name)) {
                 let name = &function.name;
                 return Err(CommandError::quoting("ERR Function ", name, 512, " already exists"));
             }

@@ -181,7 +181,7 @@ impl Interpreter {
             CommandError::Quoting([b"ERR Error compiling function: ", &why[..]].concat().into())
         })?;
         // What it sees as `redis` while it is loaded registers functions, and gives no commands.
-        self.swap_redis();
+        self.worlds.show_loading(&mut self.state.stack(), true);
         let mut loading = Loading::default();
         let shared = self.state.shared();
         shared.killed.set(None);
@@ -193,8 +193,8 @@ impl Interpreter {
         shared.loading.set(None);
         shared.deadline.set(None);
         shared.killed.set(None);
-        self.swap_redis();
         let mut stack = self.state.stack();
+        self.worlds.show_loading(&mut stack, false);
         let result = if done { Ok(()) } else { Err(loading_failure(&mut stack)) };
         if result.is_err() {
             for new in loading.registered.drain(..) {
@@ -203,21 +203,6 @@ impl Interpreter {
         }
         stack.set_top(0);
         result.map(|()| loading)
-    }
-
-    /// Exchanges the `redis` of functions with that of libraries that are being loaded.
-    fn swap_redis(&mut self) {
-        let mut stack = self.state.stack();
-        let base = stack.top();
-        stack.push_kept(&self.worlds.functions.table);
-        stack.push_kept(&self.worlds.loading.table);
-        for name in ["redis", "server"] {
-            stack.raw_get_field(base + 1, name);
-            stack.raw_get_field(base + 2, name);
-            stack.raw_set_field(base + 1, name);
-            stack.raw_set_field(base + 2, name);
-        }
-        stack.set_top(base);
     }
 }
 

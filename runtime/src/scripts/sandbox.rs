@@ -8,7 +8,7 @@
 //! |----------------|-------------------------------------------------------------|
 //! | EVAL scripts   | the libraries, `redis`, `server`, `KEYS`, `ARGV`            |
 //! | functions      | the libraries, `redis`, `server`                            |
-//! | FUNCTION LOAD  | the libraries, and a `redis` that registers functions       |
+//! | FUNCTION LOAD  | a `redis` that registers functions                          |
 
 use super::lua::{Function, Kept, Kind, Stack, State};
 use super::{api, libs, protect};
@@ -65,8 +65,8 @@ pub(super) struct Worlds {
     pub(super) eval: Globals,
     /// Of functions.
     pub(super) functions: Globals,
-    /// Of libraries while they are loaded.
-    pub(super) loading: Globals,
+    /// What is behind those of functions while a library is loaded.
+    pub(super) loading: Kept,
 }
 
 /// Makes a new state into one for scripts.
@@ -83,9 +83,9 @@ pub(super) fn furnish(state: &mut State) -> Worlds {
     api::register(&mut stack);
     protect_strings(&mut stack);
     protect_libraries(&mut stack);
-    let eval = world(&mut stack, None);
-    let functions = world(&mut stack, None);
-    let loading = world(&mut stack, Some(api::register_loading));
+    let eval = world(&mut stack);
+    let functions = world(&mut stack);
+    let loading = loading_world(&mut stack);
     Worlds { eval, functions, loading }
 }
 
@@ -196,7 +196,7 @@ fn protect_strings(stack: &mut Stack<'_>) {
 }
 
 /// A copy of the globals, complete and protected.
-fn world(stack: &mut Stack<'_>, change: Option<fn(&mut Stack<'_>)>) -> Globals {
+fn world(stack: &mut Stack<'_>) -> Globals {
     stack.set_top(0);
     stack.new_table(0, 40);
     stack.push_globals();
@@ -207,9 +207,6 @@ fn world(stack: &mut Stack<'_>, change: Option<fn(&mut Stack<'_>)>) -> Globals {
         stack.raw_set(1);
     }
     stack.set_top(1);
-    if let Some(change) = change {
-        change(stack);
-    }
     let table = {
         stack.push(1);
         stack.keep()
@@ -229,6 +226,34 @@ fn world(stack: &mut Stack<'_>, change: Option<fn(&mut Stack<'_>)>) -> Globals {
     let seen = stack.keep();
     stack.set_top(0);
     Globals { seen, table }
+}
+
+/// What a library sees while it is loaded: it registers functions, all else is for them.
+fn loading_world(stack: &mut Stack<'_>) -> Kept {
+    stack.set_top(0);
+    stack.new_table(0, 2);
+    api::register_loading(stack);
+    stack.set_top(1);
+    stack.new_table(0, 1);
+    stack.push_c_function(protect::no_such_global);
+    stack.raw_set_field(-2, "__index");
+    stack.set_metatable(1);
+    stack.keep()
+}
+
+impl Worlds {
+    /// Puts what libraries see while they are loaded behind the globals of functions, or what functions see themselves.
+    pub(super) fn show_loading(&self, stack: &mut Stack<'_>, loading: bool) {
+        let behind = if loading { &self.loading } else { &self.functions.table };
+        let base = stack.top();
+        stack.push_kept(&self.functions.seen);
+        stack.push_metatable(-1);
+        stack.push_kept(behind);
+        stack.raw_set_index(-2, 2);
+        stack.push_kept(behind);
+        stack.raw_set_field(-2, "__index");
+        stack.set_top(base);
+    }
 }
 
 /// Sets functions as fields of the table on the top.

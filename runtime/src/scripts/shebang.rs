@@ -167,11 +167,16 @@ mod tests {
             let (name, _) = of_library(body.as_bytes()).map_err(|error| error.to_string())?;
             Ok::<_, String>(String::from_utf8_lossy(&name).into_owned())
         };
-        assert_eq!(name("#!LUA NAME=a_1\nx"), Ok("a_1".to_owned()));
+        for body in
+            ["#!LUA NAME=a_1\nx", "#!lua name='a_1'\n", "#!lua 'name=a_1'\n", "#!lua name=\"a\\x5f1\"\n"]
+        {
+            assert_eq!(name(body), Ok("a_1".to_owned()));
+        }
         for (body, error) in [
             ("x", "ERR Missing library metadata"),
             ("#!lua name=a", "ERR Invalid library metadata"),
             ("#!lua name='a\n", "ERR Invalid library metadata"),
+            ("#! \n", "ERR Library name was not given"),
             ("#! name=a\n", "ERR Engine '' not found"),
             ("#!lua\n", "ERR Library name was not given"),
             ("#!lua name=a name=b\n", "ERR Invalid metadata value, name argument was given multiple times"),

@@ -220,6 +220,15 @@ fn functions_are_loaded_listed_and_called() {
     assert_eq!(run(&["FUNCTION", "LOAD", library]), "ERR Library 'mylib' already exists");
     assert_eq!(run(&["FUNCTION", "LOAD", "REPLACE", library]), "'mylib'");
     assert_eq!(run(&["FCALL", "put", "1", "k", "v"]), "+OK");
+    assert_eq!(run(&["FCALL", "PUT", "1", "k", "v"]), "+OK", "to functions case does not matter");
+    let same = "#!lua name=MYLIB\nredis.register_function('Put', function() end)";
+    assert_eq!(run(&["FUNCTION", "LOAD", same]), "ERR Function Put already exists");
+    let other = "#!lua name=MYLIB\nredis.register_function('a', function() return 1 end)
+                 redis.register_function('A', function() return 2 end)";
+    assert_eq!(run(&["FUNCTION", "LOAD", other]), "'MYLIB'", "to libraries it does");
+    assert_eq!(run(&["FCALL", "A", "0"]), "1");
+    assert_eq!(run(&["FUNCTION", "LOAD", "REPLACE", "replace", other]), "'MYLIB'");
+    assert_eq!(run(&["FUNCTION", "DELETE", "MYLIB"]), "+OK");
     assert_eq!(run(&["FCALL_RO", "look", "1", "k"]), "'v'");
     assert_eq!(
         run(&["FCALL_RO", "put", "1", "k", "v"]),
@@ -233,7 +242,13 @@ fn functions_are_loaded_listed_and_called() {
     assert_eq!(run(&["FUNCTION", "LIST", "LIBRARYNAME", "x"]), "[]");
     let dump = store.run(["FUNCTION", "DUMP"]).unwrap();
     let Reply::Bytes(dump) = dump else { panic!("{dump:?}") };
-    assert_eq!(show(store.run([&b"FUNCTION"[..], b"RESTORE", &dump])), "ERR Library 'mylib' already exists");
+    assert_eq!(show(store.run([&b"FUNCTION"[..], b"RESTORE", &dump])), "ERR Library mylib already exists");
+    let extra = [&b"FUNCTION"[..], b"RESTORE", &dump, b"REPLACE", b"x"];
+    let bad =
+        |sub| format!("ERR unknown subcommand or wrong number of arguments for '{sub}'. Try FUNCTION HELP.");
+    assert_eq!(show(store.run(extra)), bad("RESTORE"));
+    assert_eq!(run(&["FUNCTION", "flush", "SYNC", "x"]), bad("flush"));
+    assert_eq!(run(&["FUNCTION", "FLUSH", "x"]), "ERR FUNCTION FLUSH only supports SYNC|ASYNC option");
     assert_eq!(run(&["FUNCTION", "DELETE", "mylib"]), "+OK");
     assert_eq!(run(&["FUNCTION", "DELETE", "mylib"]), "ERR Library not found");
     assert_eq!(run(&["FCALL", "look", "1", "k"]), "ERR Function not found");
@@ -256,6 +271,15 @@ fn libraries_that_are_refused() {
         ("#!lua name=x\n(", "ERR Error compiling function: .."),
         ("#!lua name=x\nredis.call('get', 'k')", "ERR Error registering functions: .."),
         ("#!lua name=x\nx = 1", "ERR Error registering functions: .."),
+        (
+            "#!lua name=x\nlocal f = math.floor",
+            "ERR Error registering functions: ERR user_function:2: Script attempted to access nonexistent global variable \
+             'math'",
+        ),
+        (
+            "#!lua name=x\ngetmetatable('').__index = 1",
+            "ERR Error registering functions: ERR user_function:2: Script att..",
+        ),
         ("#!lua name=x\nredis.register_function('a b', print)", "ERR Error registering functions: .."),
         (
             "#!lua name=x\nredis.register_function('f', function() end) redis.register_function('f', function() end)",
@@ -271,4 +295,33 @@ fn libraries_that_are_refused() {
         assert!(got.starts_with(error.trim_end_matches("..")), "{library}: {got}");
     }
     assert_eq!(show(store.run(["FUNCTION", "LIST"])), "[]");
+}
+
+#[test]
+fn functions_see_all_globals_but_cannot_register_others() {
+    let store = Store::memory();
+    let run = |args: &[&str]| show(store.run(args));
+    let library =
+        "#!lua name=x\nredis.register_function('look', function() return type(math) .. type(redis.call) end)
+                   redis.register_function('register', function() redis.register_function('f', print) end)";
+    assert_eq!(run(&["FUNCTION", "LOAD", library]), "'x'");
+    assert_eq!(run(&["FCALL", "look", "0"]), "'tablefunction'");
+    let missing = "ERR user_function:3: attempt to call field 'register_function' (a nil value)";
+    assert!(
+        run(&["FCALL", "register", "0"]).starts_with("ERR user_function:3: Script attempted"),
+        "print is not there"
+    );
+    let library = "#!lua name=x\n\nredis.register_function('register', function() redis.register_function('f', type) end)";
+    assert_eq!(run(&["FUNCTION", "LOAD", "REPLACE", library]), "'x'");
+    assert!(run(&["FCALL", "register", "0"]).starts_with(missing));
+}
+
+#[test]
+fn what_has_no_order_is_sorted_for_scripts() {
+    let store = Store::memory();
+    store.run(["SADD", "s", "z", "aa", "b", "a", "d", "c"]).unwrap();
+    let sort =
+        |how: &str| eval(&store, &format!("return redis.call('sort', 's', 'by', 'constant'{how})"), &["s"]);
+    assert_eq!(sort(""), "['a' 'aa' 'b' 'c' 'd' 'z']");
+    assert_eq!(sort(", 'desc', 'get', '#'"), "['z' 'd' 'c' 'b' 'aa' 'a']");
 }

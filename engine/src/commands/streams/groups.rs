@@ -1,6 +1,6 @@
 //! XGROUP and XACK.
 
-use super::{args, bad_subcommand, no_group};
+use super::{args, no_group};
 use crate::command::Args;
 use crate::context::Context;
 use crate::error::CommandError;
@@ -51,7 +51,7 @@ impl Options {
                     })?),
                 };
             } else {
-                return Err(bad_subcommand("XGROUP", args.get(1)));
+                return Err(CommandError::bad_subcommand("XGROUP", args.get(1)));
             }
         }
         Ok(options)
@@ -70,7 +70,7 @@ pub(super) fn create(ctx: &mut Context<'_>, mut args: Args<'_>) -> Result<Reply,
         return Err(NO_KEY);
     }
     if args.count() > ARGS_MAX {
-        return Err(bad_subcommand("XGROUP", args.get(1)));
+        return Err(CommandError::bad_subcommand("XGROUP", args.get(1)));
     }
     let last_id = match id {
         b"$" => log.map_or(StreamId::MIN, Log::last_id),
@@ -93,7 +93,7 @@ pub(super) fn set_id(ctx: &mut Context<'_>, mut args: Args<'_>) -> Result<Reply,
     let (key, name, id) = (args.get(2), args.get(3), args.get(4));
     let (log, group) = group_mut(ctx, key, name)?;
     if args.count() != 5 && args.count() != 7 {
-        return Err(bad_subcommand("XGROUP", args.get(1)));
+        return Err(CommandError::bad_subcommand("XGROUP", args.get(1)));
     }
     group.last_id = match id {
         b"$" => log.last_id(),

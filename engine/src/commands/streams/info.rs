@@ -2,7 +2,7 @@
 
 use super::groups::no_such_group;
 use super::range::write_entries;
-use super::{bad_subcommand, write_entry, write_id};
+use super::{write_entry, write_id};
 use crate::command::Args;
 use crate::context::Context;
 use crate::error::CommandError;
@@ -88,7 +88,7 @@ pub(super) fn stream(ctx: &mut Context<'_>, mut args: Args<'_>) -> Result<Reply,
             };
             write_full(ctx.out, stream, max);
         }
-        _ => return Err(bad_subcommand("XINFO", args.get(1))),
+        _ => return Err(CommandError::bad_subcommand("XINFO", args.get(1))),
     }
     Ok(Reply::Written)
 }

@@ -396,12 +396,6 @@ fn no_group(parts: &[&[u8]]) -> CommandError {
     CommandError::Quoting(line.into())
 }
 
-/// The refusal of a subcommand whose options are wrong.
-fn bad_subcommand(container: &str, name: &[u8]) -> CommandError {
-    let before = "ERR unknown subcommand or wrong number of arguments for '";
-    CommandError::quoting(before, name, 128, &format!("'. Try {container} HELP."))
-}
-
 /// An entry that a consumer has been given, as it will be claimed in a replay.
 struct Claimed {
     id: StreamId,
