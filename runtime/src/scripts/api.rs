@@ -2,7 +2,7 @@
 
 use super::call;
 use super::host::LogLevel;
-use super::lua::{Function, Kind, MEMORY_MAX, Raise, Returned, Stack, push_error_table};
+use super::lua::{Function, Kind, Raise, Returned, Stack, push_error_table};
 use super::run;
 use super::sandbox::{protect, set_functions};
 use sha1::{Digest, Sha1};
@@ -262,10 +262,9 @@ fn random(stack: &mut Stack<'_>) -> Returned {
 fn rep(stack: &mut Stack<'_>) -> Returned {
     let (text, count) = (stack.string_argument(1)?, int(stack, 2)?);
     let count = usize::try_from(count).unwrap_or(0);
-    if text.len().saturating_mul(count) > MEMORY_MAX {
-        return Err("not enough memory".into());
-    }
-    let all = text.repeat(count);
+    let len = text.len().saturating_mul(count);
+    stack.spend(len)?;
+    let all = stack.bytes(1).repeat(count);
     stack.push_bytes(&all);
     Ok(1)
 }

@@ -4,7 +4,7 @@ use crate::node::{Cores, Node};
 use baton_engine::error::CommandError;
 use parking_lot::Mutex;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicUsize, Ordering};
 use std::time::Instant;
 
 const BUSY_SCRIPT: CommandError = CommandError::text(
@@ -26,19 +26,40 @@ pub(super) struct LongRun {
     /// The command that runs it.
     pub(super) line: Vec<Vec<u8>>,
     pub(super) since: Instant,
-    killed: AtomicBool,
-    pub(super) wrote: AtomicBool,
+    /// What has come first: a write, or somebody who killed it. The other is too late then.
+    came: AtomicU8,
+    /// The node ends, and it with it, whatever it has done.
+    ended: AtomicBool,
     cores: Mutex<Cores>,
 }
+
+/// [`LongRun::came`]: neither.
+const NOTHING: u8 = 0;
+/// It has changed something, or may have.
+const WRITE: u8 = 1;
+/// It has been killed.
+const KILL: u8 = 2;
 
 impl LongRun {
     /// With what error it has to end, if somebody has killed it.
     pub(super) fn killed(&self) -> Option<&'static str> {
-        self.killed.load(Ordering::Relaxed).then_some(if self.is_function {
+        let killed = self.came.load(Ordering::Relaxed) == KILL || self.ended.load(Ordering::Relaxed);
+        killed.then_some(if self.is_function {
             "Script killed by user with FUNCTION KILL."
         } else {
             "Script killed by user with SCRIPT KILL."
         })
+    }
+
+    /// It is about to change something. False: it must not any more.
+    pub(super) fn begin_write(&self) -> bool {
+        self.came_first(WRITE) && !self.ended.load(Ordering::Relaxed)
+    }
+
+    /// Whether this is what came first.
+    fn came_first(&self, what: u8) -> bool {
+        let first = self.came.compare_exchange(NOTHING, what, Ordering::Relaxed, Ordering::Relaxed);
+        first.is_ok() || first == Err(what)
     }
 
     /// It holds more than before.
@@ -129,14 +150,12 @@ impl Busy {
         if of_kind.peek().is_none() {
             return Err(if function { BUSY_SCRIPT } else { BUSY_FUNCTION });
         }
-        let killable = of_kind.find(|run| !run.wrote.load(Ordering::Relaxed)).ok_or(UNKILLABLE)?;
-        killable.killed.store(true, Ordering::Relaxed);
-        Ok(())
+        if of_kind.any(|run| run.came_first(KILL)) { Ok(()) } else { Err(UNKILLABLE) }
     }
 
     /// Ends all of them, whatever they have done: the node ends.
     pub fn end_all(&self) {
-        self.all.lock().iter().for_each(|run| run.killed.store(true, Ordering::Relaxed));
+        self.all.lock().iter().for_each(|run| run.ended.store(true, Ordering::Relaxed));
     }
 }
 
@@ -155,12 +174,44 @@ pub(super) fn enter<'n>(
         is_function,
         line,
         since,
-        killed: AtomicBool::new(false),
-        wrote: AtomicBool::new(wrote),
+        came: AtomicU8::new(if wrote { WRITE } else { NOTHING }),
+        ended: AtomicBool::new(false),
         cores: Mutex::new(cores),
     });
     let busy = &node.scripts.busy;
     busy.all.lock().push(run.clone());
     busy.count.fetch_add(1, Ordering::Release);
     Entered { node, run }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn running() -> LongRun {
+        LongRun {
+            name: String::new(),
+            is_function: false,
+            line: Vec::new(),
+            since: Instant::now(),
+            came: AtomicU8::new(NOTHING),
+            ended: AtomicBool::new(false),
+            cores: Mutex::default(),
+        }
+    }
+
+    /// A script that is killed has changed nothing, and one that has changed something is not killed: whatever comes first.
+    #[test]
+    fn a_write_or_a_kill_comes_first() {
+        let wrote = running();
+        assert!(wrote.begin_write() && !wrote.came_first(KILL) && wrote.begin_write());
+        assert_eq!(wrote.killed(), None);
+        let killed = running();
+        assert!(killed.came_first(KILL) && !killed.begin_write() && killed.came_first(KILL));
+        assert_eq!(killed.killed(), Some("Script killed by user with SCRIPT KILL."));
+        let ended = running();
+        assert!(ended.begin_write());
+        ended.ended.store(true, Ordering::Relaxed);
+        assert!(ended.killed().is_some() && !ended.begin_write(), "the node ends");
+    }
 }

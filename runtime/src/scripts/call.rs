@@ -13,10 +13,9 @@ pub(super) fn command(stack: &mut Stack<'_>, raises: bool) -> Returned {
     let ran = with_arguments(stack, |args| run.command(args));
     match ran {
         Ok(run::Ran::Replied) => {}
-        // The script ends here, whatever it does; it runs again under more batons.
-        Ok(run::Ran::Restart) => {
-            stack.shared().killed.set(Some("Script restarted"));
-            return Err(Raise::Table("Script restarted"));
+        Ok(run::Ran::Ended(why)) => {
+            stack.shared().killed.set(Some(why));
+            return Err(Raise::Table(why));
         }
         Err(Raise::Table(text)) if !raises => {
             stack.set_top(0);

@@ -31,6 +31,8 @@ pub(super) struct Interpreter {
     functions: HashMap<Vec<u8>, Kept>,
     /// The version of the libraries that `functions` are from.
     version: u64,
+    /// Bytes at which garbage is collected.
+    collect_at: usize,
     /// For replies of commands.
     pub(super) buffer: Vec<u8>,
 }
@@ -44,7 +46,8 @@ impl Interpreter {
         stack.push_function(on_error);
         let on_error = stack.keep();
         let (compiled, functions) = (HashMap::new(), HashMap::new());
-        Self { state, worlds, on_error, compiled, functions, version: 0, buffer: Vec::new() }
+        let collect_at = GARBAGE_BYTES;
+        Self { state, worlds, on_error, compiled, functions, version: 0, collect_at, buffer: Vec::new() }
     }
 
     /// Bytes that Lua uses here.
@@ -58,8 +61,7 @@ impl Interpreter {
             return Ok(());
         }
         if self.compiled.len() >= COMPILED_MAX {
-            let mut stack = self.state.stack();
-            self.compiled.drain().for_each(|(_, kept)| stack.forget(kept));
+            self.forget_compiled();
         }
         self.state.load(script.source(), c"@user_script").map_err(|why| {
             CommandError::Quoting([b"ERR Error compiling script (new function): ", &why[..]].concat().into())
@@ -134,10 +136,27 @@ impl Interpreter {
             write_failure(&mut stack, name, out)
         };
         stack.set_top(0);
-        if self.state.used() > GARBAGE_BYTES {
-            self.state.collect(true);
-        }
         written
+    }
+
+    /// Gets rid of the garbage if there is much of it. To be called when nothing runs.
+    pub(super) fn tidy(&mut self) {
+        if self.state.used() <= self.collect_at {
+            return;
+        }
+        self.state.collect();
+        if self.state.used() > GARBAGE_BYTES {
+            // Not garbage, but compiled again when it is needed.
+            self.forget_compiled();
+            self.state.collect();
+        }
+        // What is left is in use, and would be looked at in vain after every script.
+        self.collect_at = GARBAGE_BYTES.max(2 * self.state.used());
+    }
+
+    fn forget_compiled(&mut self) {
+        let mut stack = self.state.stack();
+        self.compiled.drain().for_each(|(_, kept)| stack.forget(kept));
     }
 
     /// Takes over the libraries of the node if they have changed.
@@ -229,7 +248,12 @@ fn on_error(stack: &mut Stack<'_>) -> Returned {
         let text = stack.describe(1);
         super::lua::push_error_table(stack, &[b"ERR ", &text]);
     } else {
-        stack.push(1);
+        // Another table: that of the script may be one which all scripts share.
+        stack.new_table(0, 4);
+        for name in ["err", "ignore_error_stats_update"] {
+            stack.raw_get_field(1, name);
+            stack.raw_set_field(-2, name);
+        }
     }
     if let Some((source, line)) = place {
         stack.push_bytes(&source);

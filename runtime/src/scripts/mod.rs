@@ -164,7 +164,8 @@ impl Scripts {
         Interpreter::new(self.seed.fetch_add(STEP, Ordering::Relaxed) >> 16)
     }
 
-    fn give_back(&self, interpreter: Interpreter) {
+    fn give_back(&self, mut interpreter: Interpreter) {
+        interpreter.tidy();
         self.idle_bytes.fetch_add(interpreter.used() as u64, Ordering::Relaxed);
         self.idle.lock().push(interpreter);
     }

@@ -48,6 +48,7 @@ pub(super) const GUARDS: &[(&str, &str, ffi::lua_CFunction)] = &[
     ("string", "match", matches_pattern),
     ("string", "gmatch", matches_pattern),
     ("string", "gsub", matches_pattern),
+    ("coroutine", "resume", resumes),
 ];
 
 /// What takes the place of functions of Lua.
@@ -244,6 +245,7 @@ unsafe extern "C-unwind" fn xpcall(raw: *mut ffi::lua_State) -> c_int {
     unsafe {
         ffi::luaL_checkany(raw, 2);
         ffi::lua_settop(raw, 2);
+        ffi::lua_pushcclosure(raw, handles_error, 1);
         ffi::lua_insert(raw, 1);
         let failed = ffi::lua_pcall(raw, 0, ffi::LUA_MULTRET, 1) != ffi::LUA_OK;
         if shared(raw).killed.get().is_some() {
@@ -256,6 +258,33 @@ unsafe extern "C-unwind" fn xpcall(raw: *mut ffi::lua_State) -> c_int {
         ffi::lua_pushboolean(raw, c_int::from(!failed));
         ffi::lua_replace(raw, 1);
         ffi::lua_gettop(raw)
+    }
+}
+
+/// In front of the handler of `xpcall`, which is its upvalue: it hears of no error that ends the script. Such an error comes
+/// from the hook, and while that is under way Lua calls no other: nobody could end the handler.
+unsafe extern "C-unwind" fn handles_error(raw: *mut ffi::lua_State) -> c_int {
+    // SAFETY: as above.
+    unsafe {
+        ffi::lua_settop(raw, 1);
+        if shared(raw).killed.get().is_none() {
+            ffi::lua_pushvalue(raw, ffi::lua_upvalueindex(1));
+            ffi::lua_insert(raw, 1);
+            ffi::lua_call(raw, 1, 1);
+        }
+        1
+    }
+}
+
+/// In front of `coroutine.resume`, which returns errors as values: not those that end the script.
+unsafe extern "C-unwind" fn resumes(raw: *mut ffi::lua_State) -> c_int {
+    // SAFETY: as above.
+    unsafe {
+        let results = original(raw);
+        if shared(raw).killed.get().is_some() {
+            raise_killed(raw);
+        }
+        results
     }
 }
 

@@ -10,7 +10,7 @@
 //! | null                   | false                              | boolean        | boolean                                      |
 //! | 1 and null             | true and false                     | verbatim       | `{verbatim_string = {string = .., format = ..}}` |
 
-use super::lua::{Kind, Raise, Stack};
+use super::lua::{Kind, MEMORY_MAX, Raise, Stack};
 use baton_engine::error::CommandError;
 use baton_engine::number::parse_i64;
 use baton_engine::reply::Out;
@@ -23,6 +23,9 @@ pub(super) fn push(stack: &mut Stack<'_>, reply: &[u8]) -> Result<(), Raise> {
 struct Input<'r> {
     left: &'r [u8],
 }
+
+/// More than Lua takes for any value that is not longer in its reply.
+const VALUE_BYTES: usize = 256;
 
 const CUT: &str = "a reply ended before its time";
 
@@ -45,6 +48,7 @@ impl<'r> Input<'r> {
         if !stack.room(6) {
             return Err("reached lua stack limit".into());
         }
+        stack.claim(self.left.len().min(VALUE_BYTES))?;
         let (kind, line) = self.line()?;
         let number = || parse_i64(line).ok_or(Raise::from(CUT));
         match kind {
@@ -142,8 +146,29 @@ pub(super) enum Written {
     CountedError,
 }
 
-/// Writes the value on the top as a reply, and pops it. `resp3` is what the script has chosen, `out` speaks as the client does.
+/// How values become replies.
+#[derive(Clone, Copy)]
+struct How {
+    /// What the script has chosen. `out` speaks as the client does.
+    resp3: bool,
+    /// How long all that is written may be.
+    end: usize,
+}
+
+/// Writes the value on the top as a reply, and pops it. `resp3` is what the script has chosen.
 pub(super) fn write(stack: &mut Stack<'_>, resp3: bool, out: &mut Out) -> Written {
+    let start = out.len();
+    let end = start + MEMORY_MAX;
+    let written = write_value(stack, How { resp3, end }, out);
+    if out.len() > end {
+        out.truncate(start);
+        out.error(&CommandError::text("ERR the reply of the script is too long"));
+        return Written::Error;
+    }
+    written
+}
+
+fn write_value(stack: &mut Stack<'_>, how: How, out: &mut Out) -> Written {
     let mut written = Written::Reply;
     if !stack.room(6) {
         out.error(&CommandError::text("ERR reached lua stack limit"));
@@ -151,11 +176,13 @@ pub(super) fn write(stack: &mut Stack<'_>, resp3: bool, out: &mut Out) -> Writte
         return written;
     }
     match stack.kind(-1) {
+        // Tables in several places are written several times: of a few there may become any number.
+        _ if out.len() > how.end => {}
         Kind::String => out.bulk(stack.bytes(-1)),
-        Kind::Boolean if resp3 => out.boolean(stack.boolean(-1)),
+        Kind::Boolean if how.resp3 => out.boolean(stack.boolean(-1)),
         Kind::Boolean if stack.boolean(-1) => out.integer(1),
         Kind::Number => out.integer(integer(stack.number(-1))),
-        Kind::Table => written = write_table(stack, resp3, out),
+        Kind::Table => written = write_table(stack, how, out),
         _ => out.null(),
     }
     stack.pop(1);
@@ -169,7 +196,7 @@ fn integer(number: f64) -> i64 {
 }
 
 /// Writes the table on the top, which stays there.
-fn write_table(stack: &mut Stack<'_>, resp3: bool, out: &mut Out) -> Written {
+fn write_table(stack: &mut Stack<'_>, how: How, out: &mut Out) -> Written {
     if stack.raw_get_field(-1, "err") == Kind::String {
         let line = stack.bytes(-1).to_vec();
         let counted =
@@ -180,8 +207,8 @@ fn write_table(stack: &mut Stack<'_>, resp3: bool, out: &mut Out) -> Written {
     }
     stack.pop(1);
     let simple = write_status(stack, out) || write_number(stack, out) || write_text(stack, out);
-    if !simple && !write_map(stack, resp3, out) && !write_set(stack, resp3, out) {
-        write_array(stack, resp3, out);
+    if !simple && !write_map(stack, how, out) && !write_set(stack, how, out) {
+        write_array(stack, how, out);
     }
     Written::Reply
 }
@@ -244,7 +271,7 @@ fn write_text(stack: &mut Stack<'_>, out: &mut Out) -> bool {
     is_text
 }
 
-fn write_map(stack: &mut Stack<'_>, resp3: bool, out: &mut Out) -> bool {
+fn write_map(stack: &mut Stack<'_>, how: How, out: &mut Out) -> bool {
     if !has(stack, "map", Kind::Table) {
         return false;
     }
@@ -252,8 +279,8 @@ fn write_map(stack: &mut Stack<'_>, resp3: bool, out: &mut Out) -> bool {
     stack.push_nil();
     while stack.next(-2) {
         stack.push(-2);
-        write(stack, resp3, out);
-        write(stack, resp3, out);
+        write_value(stack, how, out);
+        write_value(stack, how, out);
         count += 1;
     }
     out.fill_map(place, count);
@@ -261,7 +288,7 @@ fn write_map(stack: &mut Stack<'_>, resp3: bool, out: &mut Out) -> bool {
     true
 }
 
-fn write_set(stack: &mut Stack<'_>, resp3: bool, out: &mut Out) -> bool {
+fn write_set(stack: &mut Stack<'_>, how: How, out: &mut Out) -> bool {
     if !has(stack, "set", Kind::Table) {
         return false;
     }
@@ -270,7 +297,7 @@ fn write_set(stack: &mut Stack<'_>, resp3: bool, out: &mut Out) -> bool {
     while stack.next(-2) {
         stack.pop(1);
         stack.push(-1);
-        write(stack, resp3, out);
+        write_value(stack, how, out);
         count += 1;
     }
     out.fill_set(place, count);
@@ -278,7 +305,7 @@ fn write_set(stack: &mut Stack<'_>, resp3: bool, out: &mut Out) -> bool {
     true
 }
 
-fn write_array(stack: &mut Stack<'_>, resp3: bool, out: &mut Out) {
+fn write_array(stack: &mut Stack<'_>, how: How, out: &mut Out) {
     // As many as there are, as a rule; where nil comes earlier the header is written anew.
     let expected = stack.length(-1);
     let start = out.len();
@@ -289,7 +316,7 @@ fn write_array(stack: &mut Stack<'_>, resp3: bool, out: &mut Out) {
             stack.pop(1);
             break;
         }
-        write(stack, resp3, out);
+        write_value(stack, how, out);
         count += 1;
     }
     if count != expected {

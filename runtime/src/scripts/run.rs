@@ -13,7 +13,6 @@ use baton_engine::execute::{Outcome, arity_error};
 use baton_engine::reply::Out;
 use std::ffi::c_void;
 use std::ptr::NonNull;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// Room for replies that is kept from one command to the next.
@@ -27,8 +26,8 @@ const TURN: Duration = Duration::from_millis(5);
 pub(super) enum Ran {
     /// Its reply has been written.
     Replied,
-    /// It touches what is not held and cannot be had: the script must run again under all batons.
-    Restart,
+    /// It has not run, and the script ends here with this error, whatever it does.
+    Ended(&'static str),
 }
 
 /// What a script is allowed.
@@ -74,7 +73,8 @@ pub(super) fn current<'s>(stack: &Stack<'_>) -> Option<&'s mut Run<'s, 's>> {
 
 /// Looks after the script. Called every so many instructions.
 pub(super) fn pulse(run: NonNull<c_void>) -> Option<&'static str> {
-    // SAFETY: as in `current`: called by Lua between instructions, when no function of ours runs.
+    // SAFETY: as in `current`: called by Lua between instructions, when no function of ours runs, and by those functions of
+    // ours that do not take the reference (`Stack::spend`).
     let run = unsafe { run.cast::<Run<'_, '_>>().as_mut() };
     run.pulse()
 }
@@ -192,14 +192,18 @@ impl<'r, 'n> Run<'r, 'n> {
             return self.refuse(Some(command), &error);
         }
         if !self.reach(command, args) {
+            // It runs again under all batons.
             self.restart = true;
-            return Ran::Restart;
+            return Ran::Ended("Script restarted");
         }
-        self.wrote |= command.has(Flag::Write) || command.has(Flag::MayReplicate);
-        if let Some(long) = &self.long {
-            long.run.wrote.store(self.wrote, Ordering::Relaxed);
-            long.run.set_cores(self.held.cores());
+        let writes = command.has(Flag::Write) || command.has(Flag::MayReplicate);
+        if let Some(Entered { run, .. }) = &self.long {
+            if writes && !run.begin_write() {
+                return Ran::Ended(run.killed().unwrap_or_default());
+            }
+            run.set_cores(self.held.cores());
         }
+        self.wrote |= writes;
         self.host.runs(&self.who, command, args);
         if command.run.is_some() {
             let outcome = self.held.run(&self.who, command, args, false, &mut self.out);

@@ -10,6 +10,9 @@ pub(super) const FUNCTIONS: &[(&str, Function)] =
 
 const NESTING_MAX: usize = 16;
 
+/// More than Lua takes for any value that is not longer in what it is unpacked from.
+const VALUE_BYTES: usize = 128;
+
 pub(super) fn set_constants(stack: &mut Stack<'_>) {
     for (name, value) in [
         ("_NAME", "cmsgpack"),
@@ -35,12 +38,15 @@ fn pack(stack: &mut Stack<'_>) -> Returned {
         stack.push(at);
         encode(stack, &mut out, 0)?;
     }
+    stack.spend(out.len())?;
     stack.push_bytes(&out);
     Ok(1)
 }
 
 /// Encodes the value on the top, and pops it.
 fn encode(stack: &mut Stack<'_>, out: &mut Vec<u8>, level: usize) -> Result<(), Raise> {
+    // Tables in several places are written several times: of a few there may become any number.
+    stack.spend(out.len())?;
     match stack.kind(-1) {
         Kind::String => encode_string(stack.bytes(-1), out),
         Kind::Boolean => out.push(if stack.boolean(-1) { 0xc3 } else { 0xc2 }),
@@ -238,6 +244,7 @@ impl<'d> Input<'d> {
                 "stack overflow (too many return values at once; use unpack_one or unpack_limit instead.)";
             return Err(text.into());
         }
+        stack.spend(VALUE_BYTES)?;
         match self.take(1)?[0] {
             n @ 0..=0x7f => stack.push_number(f64::from(n)),
             n @ 0xe0..=0xff => stack.push_number(f64::from(n as i8)),

@@ -213,6 +213,124 @@ fn memory_is_limited() {
     check("return #string.rep('ab', 1000000)", "2000000");
 }
 
+/// What is in several places is written several times: of a small table there may become any number of bytes.
+#[test]
+fn what_scripts_make_of_little_is_limited() {
+    // Long at the end, so that few values are enough.
+    let doubled = "local t = string.rep('x', 500000) for i = 1, 40 do t = {t, t} end";
+    let wide = "local t = string.rep('x', 500000) \
+                for i = 1, 15 do local n = {} for j = 1, 20 do n[j] = t end t = n end";
+    for script in [
+        format!("{doubled} return cjson.encode(t)"),
+        format!("{wide} return cmsgpack.pack(t)"),
+        "return cjson.decode('[' .. string.rep('[],', 1000000) .. '[]]')".to_owned(),
+        "return cmsgpack.unpack('\\221\\0\\31\\255\\255' .. string.rep('\\144', 2097151))".to_owned(),
+    ] {
+        check(&script, "ERR user_script:1: not enough memory..");
+    }
+    check(&format!("{doubled} return t"), "ERR the reply of the script is too long");
+    check(&format!("{wide} return {{map = t}}"), "ERR the reply of the script is too long");
+    // Garbage makes room.
+    check("for i = 1, 20 do local s = string.rep('x', 20000000) end return 1", "1");
+}
+
+#[test]
+fn an_error_leaves_nothing_in_what_all_scripts_share() {
+    let store = Store::memory();
+    for shared in ["redis", "_G", "string", "getmetatable('')"] {
+        assert!(eval(&store, &format!("error({shared})"), &[]).starts_with("ERR unknown error script: "));
+        check(&format!("return pcall(error, {shared})"), "nil");
+    }
+    for name in ["source", "line", "err"] {
+        let missing = "ERR user_script:1: Script attempted to access nonexistent global variable";
+        assert!(eval(&store, &format!("return {name}"), &[]).starts_with(missing));
+        assert_eq!(eval(&store, &format!("return rawget(redis, '{name}')"), &[]), "nil");
+    }
+}
+
+/// CVE-2022-24735, 2025-46818: what a script puts in the way of another runs with the rights of whoever runs that.
+#[test]
+fn values_of_other_types_have_no_metatables() {
+    check(
+        "return getmetatable(1) == nil and getmetatable(true) == nil and getmetatable(nil) == nil
+         and getmetatable(type) == nil and getmetatable(coroutine.create(function() end)) == nil and getmetatable(cjson.null) == nil",
+        "1",
+    );
+    for value in ["1", "true", "nil", "type", "'x'", "cjson.null"] {
+        let error = "ERR user_script:1: bad argument #1 to 'setmetatable' (table expected..";
+        check(&format!("setmetatable({value}, {{}})"), error);
+    }
+}
+
+/// CVE-2022-24736: the handler of errors looked for what scripts had taken away.
+#[test]
+fn errors_need_no_globals() {
+    check("local e = error setfenv(0, {}) setfenv(1, {}) e('x')", "ERR user_script:1: x..");
+    check("local e = error setfenv(0, {}) setfenv(1, setmetatable({}, {__index = e})) return y", "ERR ..");
+}
+
+/// CVE-2025-46819: the brackets of a long string are counted.
+#[test]
+fn sources_are_limited() {
+    let script = format!("return [{}[x", "=".repeat(80 << 20));
+    let error = "ERR Error compiling script (new function): not enough memory";
+    assert_eq!(eval(&Store::memory(), &script, &[]), error);
+    check("return loadstring('return [' .. string.rep('=', 20000000) .. '[x')", "nil");
+}
+
+/// CVE-2024-46981: what was still in use when a state of Lua was closed.
+#[test]
+fn interpreters_are_closed_with_all_that_scripts_left() {
+    let store = Store::memory();
+    let script =
+        "local t = setmetatable({}, {__gc = function() redis.call('set', 'k', 'v') end, __mode = 'kv'})
+                  t[1] = coroutine.create(function() coroutine.yield(t) end) coroutine.resume(t[1])
+                  collectgarbage() collectgarbage('step') return 1";
+    for _ in 0..20 {
+        assert_eq!(eval(&store, script, &[]), "1");
+        store.run(["SCRIPT", "FLUSH"]).unwrap();
+    }
+    assert_eq!(eval(&store, "return redis.call('exists', 'k')", &[]), "0");
+}
+
+/// Whatever a script does, SCRIPT KILL ends it.
+#[test]
+fn nothing_holds_up_the_end_of_a_script() {
+    for script in [
+        "while true do end",
+        "while true do pcall(function() while true do end end) end",
+        "while true do xpcall(function() while true do end end, function() while true do end end) end",
+        "while true do xpcall(error, function() while true do end end) end",
+        "local function f() while true do end end
+         local function g() while true do coroutine.resume(coroutine.create(f)) end end
+         while true do coroutine.resume(coroutine.create(g)) end",
+        "for x in coroutine.wrap(function() while true do pcall(coroutine.yield) end end) do end",
+        "return setmetatable({}, {__index = function() while true do end end}).x",
+        "return string.gsub('x', 'x', function() while true do end end)",
+        "while true do pcall(redis.call, 'get', KEYS[1]) end",
+        "while true do redis.pcall('nosuch') end",
+        "local t = string.rep('x', 9999) for i = 1, 15 do local n = {} for j = 1, 20 do n[j] = t end t = n end
+         while true do pcall(cmsgpack.pack, t) end",
+        "table.sort({1, 2, 3}, function() while true do end end)",
+        "load(function() while true do end end)",
+        "return loadstring('while true do end')()",
+    ] {
+        let store = Store::builder().shards(2).memory();
+        std::thread::scope(|scope| {
+            let running = scope.spawn(|| eval(&store, script, &["k"]));
+            let mut patience = 0;
+            while store.run(["SCRIPT", "KILL"]).is_err() {
+                patience += 1;
+                assert!(patience < 30_000 && !running.is_finished(), "{script}");
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
+            let ended = running.join().unwrap();
+            assert!(ended.starts_with("ERR Script killed by user with SCRIPT KILL. script: "), "{script}: {ended}");
+        });
+        assert_eq!(eval(&store, "return 1", &[]), "1");
+    }
+}
+
 #[test]
 fn formats_are_short() {
     check("return #string.format('%099.99f', 1e308)", "409");

@@ -21,6 +21,9 @@ pub(super) fn decode(stack: &mut Stack<'_>) -> Returned {
     }
 }
 
+/// More than Lua takes for any value that is not longer in its text.
+const VALUE_BYTES: usize = 128;
+
 #[derive(Clone, Copy)]
 enum Kind {
     ObjectBegin,
@@ -221,6 +224,7 @@ impl Parser<'_> {
 
     /// Pushes the value that begins with this token.
     fn value(&mut self, stack: &mut Stack<'_>, token: Token) -> Result<(), Raise> {
+        stack.spend(VALUE_BYTES)?;
         match token.kind {
             Kind::String => stack.push_bytes(&self.string),
             Kind::Number(number) => stack.push_number(number),

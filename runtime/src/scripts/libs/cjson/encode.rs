@@ -10,6 +10,7 @@ pub(super) fn encode(stack: &mut Stack<'_>) -> Returned {
     let config = stack.shared().json.get();
     let mut out = Vec::with_capacity(64);
     value(stack, &config, 0, &mut out)?;
+    stack.spend(out.len())?;
     stack.push_bytes(&out);
     Ok(1)
 }
@@ -20,6 +21,8 @@ fn refuse(stack: &Stack<'_>, at: i32, why: &str) -> Raise {
 
 /// The value on the top, which stays there.
 fn value(stack: &mut Stack<'_>, config: &Config, depth: i32, out: &mut Vec<u8>) -> Result<(), Raise> {
+    // Tables in several places are written several times: of a few there may become any number.
+    stack.spend(out.len())?;
     match stack.kind(-1) {
         Kind::String => string(stack.bytes(-1), out),
         Kind::Number => number(stack, config, -1, out)?,
