@@ -5,6 +5,7 @@ use crate::registry::Registered;
 use baton_engine::error::CommandError;
 use baton_engine::execute::Outcome;
 use baton_engine::reply::Out;
+use std::time::Duration;
 
 /// How urgent a line of the log is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,6 +58,11 @@ pub trait Host {
 
     /// A command of the engine has run.
     fn has_run(&mut self, _command: &Registered, _outcome: Outcome) {}
+
+    /// After how long a script ends, unless it has changed something; none: nobody waits for that.
+    fn time_limit(&self) -> Option<Duration> {
+        None
+    }
 
     /// `redis.log`
     fn log(&mut self, _level: LogLevel, _line: &str) {}

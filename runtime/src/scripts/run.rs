@@ -55,6 +55,8 @@ pub(super) struct Run<'r, 'n> {
     pub(super) restart: bool,
     out_of_memory: Option<bool>,
     started: Instant,
+    /// How long it may run before it changes something.
+    time_limit: Option<Duration>,
     /// For whoever asks what takes so long.
     name: &'r [u8],
     is_function: bool,
@@ -89,6 +91,7 @@ impl<'r, 'n> Run<'r, 'n> {
         buffer: Vec<u8>,
     ) -> Self {
         let who = Who { resp3: false, ..who.clone() };
+        let time_limit = host.time_limit();
         Self {
             held,
             host,
@@ -101,6 +104,7 @@ impl<'r, 'n> Run<'r, 'n> {
             restart: false,
             out_of_memory: None,
             started: Instant::now(),
+            time_limit,
             name: &[],
             is_function: false,
             line: &[],
@@ -179,7 +183,9 @@ impl<'r, 'n> Run<'r, 'n> {
             self.long = Some(entered);
             stack::pause();
         }
-        self.long.as_ref().and_then(|long| long.run.killed())
+        let late = || !self.wrote && self.time_limit.is_some_and(|limit| self.started.elapsed() >= limit);
+        let killed = self.long.as_ref().and_then(|long| long.run.killed());
+        killed.or_else(|| late().then_some("Script took longer than it may"))
     }
 
     /// Runs a command and writes its reply, or why it is refused.

@@ -137,14 +137,26 @@ impl Wake for Bell {
     }
 }
 
+/// What a call may take.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Limits {
+    /// After how long a script ends.
+    pub(super) script_time: Option<Duration>,
+}
+
 /// Who has scripts run on a store.
 struct Caller<'s> {
     inner: &'s Inner,
+    limits: Limits,
 }
 
 impl Host for Caller<'_> {
     fn stops_writes(&self) -> Option<CommandError> {
         self.inner.read_only.then_some(CommandError::text("READONLY The store was opened to be read only"))
+    }
+
+    fn time_limit(&self) -> Option<Duration> {
+        self.limits.script_time
     }
 }
 
@@ -321,6 +333,16 @@ impl Store {
         args: &[&[u8]],
         read: impl FnOnce(&mut Reader<'_>) -> Result<T, Error>,
     ) -> Result<T, Error> {
+        self.call_within(Limits::default(), args, read)
+    }
+
+    /// As [`call_with`](Self::call_with), within these limits.
+    pub(super) fn call_within<T>(
+        &self,
+        limits: Limits,
+        args: &[&[u8]],
+        read: impl FnOnce(&mut Reader<'_>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         let inner = &*self.inner;
         let pushes = pushes_here();
         not_nested(&inner.node)?;
@@ -328,7 +350,8 @@ impl Store {
         inner.admit(command, args)?;
         let result = with_out(|out| {
             if command.run.is_none() {
-                scripts::run(&inner.node, &mut Caller { inner }, &self.who, command, args, None, out);
+                let caller = &mut Caller { inner, limits };
+                scripts::run(&inner.node, caller, &self.who, command, args, None, out);
             } else {
                 let mut held = inner.node.hold(|node| node.cores_of(command, args));
                 held.run(&self.who, command, args, false, out);

@@ -9,6 +9,7 @@
 //! | `scan`        | going through keys and elements                                                |
 //! | `blocking`    | waiting for an element                                                         |
 //! | `subscribe`   | messages, and what happens to keys                                             |
+//! | `scripts`     | scripts and functions in Lua                                                    |
 //! | `disk`        | stores with a directory                                                        |
 //! | `replica`     | a live copy of the data of a running server                                    |
 //! | `strings` ... | the typed methods, a file per family, for stores and for transactions          |
@@ -34,6 +35,7 @@ mod lists;
 mod replica;
 mod reply;
 mod scan;
+mod scripts;
 mod sets;
 mod streams;
 mod strings;
@@ -55,6 +57,7 @@ pub use lists::End;
 pub use replica::{Replica, ReplicaBuilder, ReplicaEvent, ReplicaState};
 pub use reply::{FromReply, Item, Reader, Reply};
 pub use scan::Scan;
+pub use scripts::Script;
 pub use streams::{PendingEntry, ReadEntries, StreamEntry, StreamRange};
 pub use subscribe::{KeyEvent, KeyEvents, Message, Subscription};
 pub use transaction::Transaction;
