@@ -9,6 +9,7 @@
 //! | `tracking`     | client-side caching                                            |
 //! | `clients`      | CLIENT LIST, KILL, REPLY; HELLO, AUTH, RESET                   |
 //! | `users`        | what users may do, on every path; changes of rules             |
+//! | `scripts`      | scripts that take long: who waits, who is refused, what ends them |
 //! | `requests`     | requests in pieces, and requests that are none                 |
 
 #[path = "../support/mod.rs"]
@@ -17,6 +18,7 @@ mod support;
 mod clients;
 mod messages;
 mod requests;
+mod scripts;
 mod streams;
 mod tracking;
 mod transactions;
@@ -75,7 +77,7 @@ fn wait_for_blocked(client: &mut Client, wanted: usize) {
 fn wait_until(mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
-        assert!(start.elapsed() < Duration::from_secs(5), "it never came to pass");
+        assert!(start.elapsed() < Duration::from_secs(30), "it never came to pass");
         std::thread::sleep(Duration::from_millis(2));
     }
 }

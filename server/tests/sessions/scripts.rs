@@ -1,0 +1,198 @@
+//! Scripts that take long: who waits, who is refused, and what ends them.
+
+use super::support::client::Client;
+use super::support::process::Server;
+use super::{KEYS, check, receive, send, show, wait_until};
+
+const BUSY_SCRIPT: &str =
+    "-BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.";
+const BUSY_FUNCTION: &str =
+    "-BUSY Redis is busy running a script. You can only call FUNCTION KILL or SHUTDOWN NOSAVE.";
+const KILLED: &str = "-ERR Script killed by user with SCRIPT KILL. script: ";
+
+const FOR_EVER: &str = "while true do end";
+
+/// Others are refused at once when a script has run for a few milliseconds.
+fn server() -> Server {
+    Server::baton(&[("cores", "3"), ("busy-reply-threshold", "10"), ("appendonly", "yes")])
+}
+
+/// Waits until a command gets this reply.
+#[track_caller]
+fn wait_for(client: &mut Client, command: &str, reply: &str) {
+    wait_until(|| show(&client.run(command)) == reply);
+}
+
+/// The next reply begins like this.
+#[track_caller]
+fn receive_start(client: &mut Client, start: &str) {
+    let reply = receive(client);
+    assert!(reply.starts_with(start), "{reply}");
+}
+
+#[test]
+fn others_are_refused_until_a_script_is_killed() {
+    let mut server = server();
+    let (mut running, mut other) = (server.client(), server.client());
+    check(&mut other, "SET k v; SCRIPT KILL", "+OK -NOTBUSY No scripts in execution right now.");
+    running.send(&["EVAL", FOR_EVER, "0"]).unwrap();
+    wait_for(&mut other, "GET k", BUSY_SCRIPT);
+    for command in ["SET k w", "PING", "DBSIZE", "CONFIG GET maxmemory", "SHUTDOWN", "EVALSHA x 0"] {
+        check(&mut other, command, BUSY_SCRIPT);
+    }
+    check(&mut other, "FUNCTION KILL; SCRIPT KILL", &format!("{BUSY_SCRIPT} +OK"));
+    receive_start(&mut running, KILLED);
+    wait_for(&mut other, "GET k", "\"v\"");
+    check(&mut other, "SCRIPT KILL", "-NOTBUSY No scripts in execution right now.");
+    check(&mut running, "PING", "+PONG");
+}
+
+#[test]
+fn a_function_is_killed_by_its_own_command() {
+    let mut server = server();
+    let (mut running, mut other) = (server.client(), server.client());
+    let library = "#!lua name=l\nredis.register_function('f', function() while true do end end)";
+    assert_eq!(show(&other.call(&["FUNCTION", "LOAD", library])), "\"l\"");
+    running.send(&["FCALL", "f", "0", "argument"]).unwrap();
+    wait_for(&mut other, "GET k", BUSY_FUNCTION);
+    let stats = show(&other.run("FUNCTION STATS"));
+    assert!(
+        stats.contains("\"name\", \"f\", \"command\", [\"FCALL\", \"f\", \"0\", \"argument\"]"),
+        "{stats}"
+    );
+    check(&mut other, "SCRIPT KILL; FUNCTION KILL", &format!("{BUSY_FUNCTION} +OK"));
+    receive_start(
+        &mut running,
+        "-ERR Script killed by user with FUNCTION KILL. script: f, on @user_function:2.",
+    );
+    wait_for(&mut other, "GET k", "$-1");
+    check(&mut other, "FUNCTION KILL", "-NOTBUSY No scripts in execution right now.");
+}
+
+#[test]
+fn what_has_written_ends_only_with_the_node() {
+    let mut server = server();
+    let (mut running, mut other) = (server.client(), server.client());
+    check(&mut other, "SET before 1", "+OK");
+    running.send(&["EVAL", "redis.call('set', KEYS[1], 'half') while true do end", "1", "k"]).unwrap();
+    wait_for(&mut other, "GET k", BUSY_SCRIPT);
+    refused_with(&mut other, "SCRIPT KILL", "-UNKILLABLE Sorry the script already executed write commands");
+    check(&mut other, "SHUTDOWN; SHUTDOWN SAVE", &format!("{BUSY_SCRIPT} {BUSY_SCRIPT}"));
+    send(&mut other, "SHUTDOWN NOSAVE");
+    wait_until(|| server.exited().is_some());
+    server.restart();
+    // Its effects are one transaction, which was not over.
+    check(&mut server.client(), "GET before; GET k", "\"1\" $-1");
+}
+
+#[track_caller]
+fn refused_with(client: &mut Client, command: &str, start: &str) {
+    let reply = show(&client.run(command));
+    assert!(reply.starts_with(start), "{reply}");
+}
+
+#[test]
+fn a_write_after_the_kill_is_not_done() {
+    let mut server = server();
+    let (mut running, mut other) = (server.client(), server.client());
+    // It holds on to what it caught, and would write then.
+    let script = "pcall(function() while true do end end) redis.call('set', KEYS[1], 'v') return 'done'";
+    running.send(&["EVAL", script, "1", "k"]).unwrap();
+    wait_for(&mut other, "GET k", BUSY_SCRIPT);
+    check(&mut other, "SCRIPT KILL", "+OK");
+    receive_start(&mut running, KILLED);
+    wait_for(&mut other, "GET k", "$-1");
+}
+
+#[test]
+fn a_transaction_goes_on_after_a_script_that_was_killed() {
+    let mut server = server();
+    let (mut running, mut other) = (server.client(), server.client());
+    let [a, b, _] = KEYS;
+    check(&mut running, &format!("MULTI; SET {a} 1"), "+OK +QUEUED");
+    assert_eq!(show(&running.call(&["EVAL", FOR_EVER, "0"])), "+QUEUED");
+    check(&mut running, &format!("SET {b} 2"), "+QUEUED");
+    send(&mut running, "EXEC");
+    wait_for(&mut other, &format!("GET {a}"), BUSY_SCRIPT);
+    // What the transaction wrote is not what the script wrote.
+    check(&mut other, "SCRIPT KILL", "+OK");
+    let replies = receive(&mut running);
+    assert!(replies.starts_with(&format!("[+OK, {KILLED}")) && replies.ends_with(", +OK]"), "{replies}");
+    wait_for(&mut other, &format!("GET {b}"), "\"2\"");
+    check(&mut other, &format!("GET {a}"), "\"1\"");
+}
+
+#[test]
+fn scripts_that_only_read_are_killed_too() {
+    let mut server = server();
+    let (mut running, mut other) = (server.client(), server.client());
+    let flagged = format!("#!lua flags=no-writes\n{FOR_EVER}");
+    let reading = "while true do redis.call('get', KEYS[1]) end";
+    for command in [["EVAL_RO", FOR_EVER], ["EVAL", &flagged], ["EVAL_RO", reading], ["EVAL", reading]] {
+        running.send(&[&command[..], &["1", "k"]].concat()).unwrap();
+        wait_for(&mut other, "GET k", BUSY_SCRIPT);
+        check(&mut other, "SCRIPT KILL", "+OK");
+        receive_start(&mut running, KILLED);
+        wait_for(&mut other, "GET k", "$-1");
+    }
+}
+
+#[test]
+fn other_cores_are_served_meanwhile() {
+    let mut server = server();
+    let (mut running, mut other) = (server.client(), server.client());
+    let [a, b, c] = KEYS;
+    let script = "if ARGV[1] == 'spin' then while true do end end return redis.call('incr', KEYS[1])";
+    // It is known for touching only its key from now on.
+    assert_eq!(show(&running.call(&["EVAL", script, "1", a])), ":1");
+    running.send(&["EVAL", script, "1", a, "spin"]).unwrap();
+    wait_for(&mut other, &format!("GET {a}"), BUSY_SCRIPT);
+    check(
+        &mut other,
+        &format!("SET {b} 1; INCR {c}; PING; SET {a} 7"),
+        &format!("+OK :1 +PONG {BUSY_SCRIPT}"),
+    );
+    check(
+        &mut other,
+        &format!("MSET {a} 1 {b} 2; GET {b}; SCRIPT KILL"),
+        &format!("{BUSY_SCRIPT} \"1\" +OK"),
+    );
+    receive_start(&mut running, KILLED);
+    wait_for(&mut other, &format!("GET {a}"), "\"1\"");
+}
+
+#[test]
+fn without_a_threshold_others_wait() {
+    let mut server = server();
+    let (mut running, mut waiting, mut other) = (server.client(), server.client(), server.client());
+    check(&mut other, "SET k v; CONFIG SET busy-reply-threshold 0", "+OK +OK");
+    running.send(&["EVAL", FOR_EVER, "0"]).unwrap();
+    wait_for(&mut other, "SCRIPT KILL", "+OK");
+    receive_start(&mut running, KILLED);
+    running.send(&["EVAL", FOR_EVER, "0"]).unwrap();
+    send(&mut waiting, "GET k");
+    // Either it came before the script, or it waits for its end: it is not refused.
+    wait_for(&mut other, "SCRIPT KILL", "+OK");
+    receive_start(&mut running, KILLED);
+    assert_eq!(receive(&mut waiting), "\"v\"");
+}
+
+#[test]
+fn a_replica_catches_up_after_its_script() {
+    let mut primary = server();
+    let mut replica = server();
+    let mut writer = primary.client();
+    let (mut running, mut other) = (replica.client(), replica.client());
+    check(&mut writer, "SET k before", "+OK");
+    check(&mut other, &format!("REPLICAOF 127.0.0.1 {}", primary.port()), "+OK");
+    wait_for(&mut other, "GET k", "\"before\"");
+    running.send(&["EVAL", "redis.call('get', KEYS[1]) while true do end", "1", "k"]).unwrap();
+    wait_for(&mut other, "GET k", BUSY_SCRIPT);
+    check(&mut writer, "SET k after; SET l 1", "+OK +OK");
+    check(&mut other, "GET k; SCRIPT KILL", &format!("{BUSY_SCRIPT} +OK"));
+    receive_start(&mut running, KILLED);
+    wait_for(&mut other, "GET k", "\"after\"");
+    wait_for(&mut other, "GET l", "\"1\"");
+    let refused = show(&running.call(&["EVAL", "return redis.call('set', KEYS[1], 'v')", "1", "k"]));
+    assert!(refused.starts_with("-READONLY You can't write against a read only replica."), "{refused}");
+}
