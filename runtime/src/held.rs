@@ -14,7 +14,7 @@ use baton_engine::error::CommandError;
 use baton_engine::execute::{Outcome, arity_error};
 pub use baton_engine::keyspace::waiting::May;
 use baton_engine::keyspace::waiting::Waiter;
-use baton_engine::keyspace::{Keyspace, ShardList};
+use baton_engine::keyspace::{Keyspace, Shard, ShardList};
 use baton_engine::random::Rng;
 use baton_engine::reply::Out;
 use baton_engine::settings::Settings;
@@ -455,17 +455,31 @@ impl<'n> Held<'n> {
 
     /// Asks for the memory behind keys, given by slot and hash, so that the commands on them find it there.
     pub(crate) fn prefetch(&self, db: usize, keys: &[(Slot, u64)]) {
-        let shard = |slot: Slot| self.states.iter().map(|state| &state.shard).find(|shard| shard.owns(slot));
+        self.prefetch_slots(keys);
+        self.prefetch_entries(db, keys);
+    }
+
+    /// The first half of [`prefetch`](Self::prefetch), for those who have something else to do before the other one.
+    pub(crate) fn prefetch_slots(&self, keys: &[(Slot, u64)]) {
         for (slot, _) in keys {
-            if let Some(shard) = shard(*slot) {
+            if let Some(shard) = self.shard_of(*slot) {
                 shard.prefetch_slot(*slot);
             }
         }
+    }
+
+    /// The second half.
+    pub(crate) fn prefetch_entries(&self, db: usize, keys: &[(Slot, u64)]) {
         for (slot, hash) in keys {
-            if let Some(shard) = shard(*slot) {
+            if let Some(shard) = self.shard_of(*slot) {
                 shard.prefetch_entry(*slot, db, *hash);
             }
         }
+    }
+
+    /// The shard of a slot, if it is held.
+    fn shard_of(&self, slot: Slot) -> Option<&Shard> {
+        self.states.iter().map(|state| &state.shard).find(|shard| shard.owns(slot))
     }
 
     /// Builds the slots that a command will look into, as far as they are still in a file. Commands on the whole key

@@ -8,6 +8,7 @@ use super::shebang::{self, Flags};
 use baton_engine::error::CommandError;
 use parking_lot::RwLock;
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
@@ -65,11 +66,6 @@ pub(super) struct Script {
 }
 
 impl Script {
-    /// The name as text.
-    pub(super) fn name(&self) -> &str {
-        std::str::from_utf8(&self.sha).unwrap_or_default()
-    }
-
     /// All of its text.
     pub(super) fn body(&self) -> &[u8] {
         &self.body
@@ -81,11 +77,34 @@ impl Script {
     }
 }
 
+/// Of numbers that are hashes already, or that are given one after the other: one multiplication spreads them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct OfNumber(u64);
+
+impl Hasher for OfNumber {
+    fn write(&mut self, bytes: &[u8]) {
+        // Not for these; but right all the same.
+        bytes.iter().for_each(|byte| self.write_u64(self.0 ^ u64::from(*byte)));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+        self.0 = number.wrapping_mul(SPREAD);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+/// A map from numbers that nobody chooses to do harm.
+pub(super) type ByNumber<T> = HashMap<u64, T, BuildHasherDefault<OfNumber>>;
+
 #[derive(Default)]
 struct Known {
     by_sha: HashMap<Sha, Arc<Script>>,
     /// By the hash of the text: faster than its SHA-1.
-    by_text: HashMap<u64, Arc<Script>>,
+    by_text: ByNumber<Arc<Script>>,
     bytes: usize,
     of_eval: usize,
 }

@@ -29,7 +29,12 @@ use crate::registry::Registered;
 use baton_engine::error::CommandError;
 use baton_engine::number::parse_i64;
 use baton_engine::reply::Out;
+use baton_engine::slot::Slot;
+use smallvec::SmallVec;
 use std::sync::Arc;
+
+/// Keys whose memory is asked for before a script runs.
+const PREFETCHED: usize = 4;
 
 pub(super) const NO_SCRIPT: CommandError =
     CommandError::text("NOSCRIPT No matching script. Please use EVAL.");
@@ -163,7 +168,8 @@ impl Call<'_> {
     ) -> Result<Written, CommandError> {
         if let Some(held) = held {
             // Part of a transaction, which holds what it needs and keeps its effects together.
-            return self.run_held(interpreter, host, held, out).map(|(written, _)| written);
+            let declared = self.node.owners(self.keys.iter().copied());
+            return self.run_held(interpreter, host, held, declared, out).map(|(written, _)| written);
         }
         let start = out.len();
         let mut all = self.keys.is_empty() || self.code.reach().get() != Reach::Declared;
@@ -171,7 +177,8 @@ impl Call<'_> {
             let keys = || self.keys.iter().copied();
             let mut held = self.node.hold(|node| if all { node.all_cores() } else { node.owners(keys()) });
             held.begin_transaction();
-            let ran = self.run_held(interpreter, host, &mut held, out);
+            let declared = if all { self.node.owners(keys()) } else { held.cores().clone() };
+            let ran = self.run_held(interpreter, host, &mut held, declared, out);
             held.end_transaction();
             held.finish();
             match ran {
@@ -191,15 +198,21 @@ impl Call<'_> {
         interpreter: &mut Interpreter,
         host: &mut dyn Host,
         held: &mut Held<'_>,
+        declared: Cores,
         out: &mut Out,
     ) -> Result<(Written, bool), CommandError> {
+        // The memory behind the keys is on its way while the call is made ready. Most scripts have few of them.
+        let hasher = self.node.hasher();
+        let keys = self.keys.iter().take(PREFETCHED).map(|key| (Slot::of(key), hasher.hash(key)));
+        let keys: SmallVec<[(Slot, u64); PREFETCHED]> = keys.collect();
+        held.prefetch_slots(&keys);
         self.admit(host, held)?;
         let says = |flag| self.code.flags().is_some_and(|flags| flags.has(flag));
         let rules =
             Rules { read_only: self.read_only || says(Flag::NoWrites), allow_oom: says(Flag::AllowOom) };
-        let declared: Cores = self.node.owners(self.keys.iter().copied());
         let buffer = std::mem::take(&mut interpreter.buffer);
         held.set_for_script(true);
+        held.prefetch_entries(self.who.db, &keys);
         let mut run = Run::new(held, host, self.who, rules, declared, buffer);
         run.set_name(self.code.name(), matches!(self.code, Code::Function(_)), self.line);
         let written = match &self.code {

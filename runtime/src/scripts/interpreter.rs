@@ -1,6 +1,6 @@
 //! An interpreter: a state of Lua furnished for scripts, with what it has compiled.
 
-use super::cache::Script;
+use super::cache::{ByNumber, Script};
 use super::functions::{self, Libraries, Library, Loading};
 use super::libs::JsonConfig;
 use super::lua::{Kept, Kind, Returned, Stack, State};
@@ -27,7 +27,7 @@ pub(super) struct Interpreter {
     state: State,
     worlds: Worlds,
     on_error: Kept,
-    compiled: HashMap<u64, Kept>,
+    compiled: ByNumber<Kept>,
     functions: HashMap<Vec<u8>, Kept>,
     /// The version of the libraries that `functions` are from.
     version: u64,
@@ -45,7 +45,7 @@ impl Interpreter {
         let mut stack = state.stack();
         stack.push_function(on_error);
         let on_error = stack.keep();
-        let (compiled, functions) = (HashMap::new(), HashMap::new());
+        let (compiled, functions) = (ByNumber::default(), HashMap::new());
         let collect_at = GARBAGE_BYTES;
         Self { state, worlds, on_error, compiled, functions, version: 0, collect_at, buffer: Vec::new() }
     }
@@ -95,7 +95,7 @@ impl Interpreter {
             stack.raw_set_field(-2, name);
         }
         stack.pop(1);
-        self.call(run, 0, script.name(), out)
+        self.call(run, 0, &script.sha, out)
     }
 
     /// Calls a function, whose library has been loaded, and writes its reply.
@@ -116,11 +116,11 @@ impl Interpreter {
         stack.push_kept(function);
         push_list(&mut stack, keys);
         push_list(&mut stack, args);
-        self.call(run, 2, &String::from_utf8_lossy(name), out)
+        self.call(run, 2, name, out)
     }
 
     /// Calls what is on the stack, with so many arguments, under the handler of errors.
-    fn call(&mut self, run: &mut Run<'_, '_>, arguments: usize, name: &str, out: &mut Out) -> Written {
+    fn call(&mut self, run: &mut Run<'_, '_>, arguments: usize, name: &[u8], out: &mut Out) -> Written {
         let shared = self.state.shared();
         shared.json.set(JsonConfig::DEFAULT);
         shared.killed.set(None);
@@ -273,7 +273,8 @@ fn text_field(stack: &mut Stack<'_>, name: &str) -> Option<Vec<u8>> {
 }
 
 /// Writes the error on the top as the reply of a script.
-fn write_failure(stack: &mut Stack<'_>, name: &str, out: &mut Out) -> Written {
+fn write_failure(stack: &mut Stack<'_>, name: &[u8], out: &mut Out) -> Written {
+    let name = String::from_utf8_lossy(name);
     if stack.kind(-1) != Kind::Table {
         const SHOWN_MAX: usize = 100;
         let why = if stack.is_string(-1) { stack.bytes(-1) } else { b"execution failure" };

@@ -54,7 +54,8 @@ pub(super) struct Run<'r, 'n> {
     pub(super) strayed: bool,
     pub(super) restart: bool,
     out_of_memory: Option<bool>,
-    started: Instant,
+    /// By the clock of the node.
+    started_ns: u64,
     /// How long it may run before it changes something.
     time_limit: Option<Duration>,
     /// For whoever asks what takes so long.
@@ -91,7 +92,7 @@ impl<'r, 'n> Run<'r, 'n> {
         buffer: Vec<u8>,
     ) -> Self {
         let who = Who { resp3: false, ..who.clone() };
-        let time_limit = host.time_limit();
+        let (time_limit, started_ns) = (host.time_limit(), held.node().now_ns());
         Self {
             held,
             host,
@@ -103,7 +104,7 @@ impl<'r, 'n> Run<'r, 'n> {
             strayed: false,
             restart: false,
             out_of_memory: None,
-            started: Instant::now(),
+            started_ns,
             time_limit,
             name: &[],
             is_function: false,
@@ -174,16 +175,21 @@ impl<'r, 'n> Run<'r, 'n> {
         }
     }
 
+    fn elapsed(&self) -> Duration {
+        Duration::from_nanos(self.held.node().now_ns().saturating_sub(self.started_ns))
+    }
+
     fn pulse(&mut self) -> Option<&'static str> {
-        if self.long.is_none() && self.started.elapsed() >= TURN {
+        if self.long.is_none() && self.elapsed() >= TURN {
             let (node, name) = (self.held.node(), String::from_utf8_lossy(self.name).into_owned());
             let line = self.line.iter().map(|word| word.to_vec()).collect();
             let cores = self.held.cores().clone();
-            let entered = busy::enter(node, name, self.is_function, line, self.started, self.wrote, cores);
+            let since = Instant::now() - self.elapsed();
+            let entered = busy::enter(node, name, self.is_function, line, since, self.wrote, cores);
             self.long = Some(entered);
             stack::pause();
         }
-        let late = || !self.wrote && self.time_limit.is_some_and(|limit| self.started.elapsed() >= limit);
+        let late = || !self.wrote && self.time_limit.is_some_and(|limit| self.elapsed() >= limit);
         let killed = self.long.as_ref().and_then(|long| long.run.killed());
         killed.or_else(|| late().then_some("Script took longer than it may"))
     }
@@ -274,6 +280,9 @@ impl<'r, 'n> Run<'r, 'n> {
     /// Makes sure that what the command touches is held.
     fn reach(&mut self, command: &Registered, args: &[&[u8]]) -> bool {
         let node = self.held.node();
+        if node.cores() == 1 {
+            return true;
+        }
         let strays = if command.run.is_some() {
             let cores = node.cores_of(command, args);
             // A command without keys is run wherever one is.

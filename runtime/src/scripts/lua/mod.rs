@@ -3,6 +3,7 @@
 //! | file      | holds                                                                             |
 //! |-----------|-----------------------------------------------------------------------------------|
 //! | `state`   | a state: its memory, what runs in it, and how a script is called                   |
+//! | `spare`   | where its memory comes from                                                       |
 //! | `compile` | sources to functions                                                              |
 //! | `entry`   | how Lua enters functions of ours, and how errors leave them                         |
 //! | `stack`   | what functions of ours may do with the values of a state                            |
@@ -22,6 +23,7 @@
 mod compile;
 mod entry;
 mod errors;
+mod spare;
 mod stack;
 mod state;
 

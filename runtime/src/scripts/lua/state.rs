@@ -2,10 +2,11 @@
 
 use super::compile;
 use super::entry::hook;
+use super::spare::Spare;
 use super::stack::{Kind, Stack};
 use crate::scripts::libs::JsonConfig;
 use mlua_sys as ffi;
-use std::alloc::{GlobalAlloc, Layout, System, handle_alloc_error};
+use std::alloc::{Layout, handle_alloc_error};
 use std::cell::Cell;
 use std::ffi::{CStr, c_int, c_void};
 use std::ptr::{NonNull, null_mut};
@@ -37,6 +38,8 @@ pub(in crate::scripts) struct Shared {
     pub(in crate::scripts) json: Cell<JsonConfig>,
     /// Where `math.random` is.
     pub(in crate::scripts) random: Cell<u64>,
+    /// Short blocks that nobody uses at the moment.
+    spare: Spare,
     /// What functions of ours have done since somebody last looked after the script.
     pub(super) steps: Cell<u32>,
     pulse: Pulse,
@@ -74,7 +77,6 @@ impl Drop for State {
 
 /// `realloc` of a state, counted. Fails over the limit, but not while Rust runs.
 unsafe extern "C" fn allocate(ud: *mut c_void, at: *mut c_void, old: usize, new: usize) -> *mut c_void {
-    const ALIGN: usize = 16;
     // SAFETY: `ud` is the `Shared` of the state, which outlives it.
     let shared = unsafe { &*ud.cast::<Shared>() };
     let old = if at.is_null() { 0 } else { old };
@@ -82,24 +84,11 @@ unsafe extern "C" fn allocate(ud: *mut c_void, at: *mut c_void, old: usize, new:
     if new > old && used > MEMORY_MAX && !shared.in_rust.get() {
         return null_mut();
     }
-    let Ok(layout) = Layout::from_size_align(new, ALIGN) else { return null_mut() };
-    // SAFETY: `at` came from here with size `old`, as Lua promises, and so with a size that fits a `Layout`; sizes given to
-    // `alloc` and `realloc` are not zero.
-    let got = unsafe {
-        let before = Layout::from_size_align_unchecked(old, ALIGN);
-        match (old, new) {
-            (0, 0) => null_mut(),
-            (_, 0) => {
-                System.dealloc(at.cast(), before);
-                null_mut()
-            }
-            (0, _) => System.alloc(layout),
-            _ => System.realloc(at.cast(), before, new),
-        }
-    };
+    // SAFETY: `at` came from here with size `old`, as Lua promises.
+    let got = unsafe { shared.spare.realloc(at.cast(), old, new) };
     if new > 0 && got.is_null() && shared.in_rust.get() {
         // The machine has no memory left. Lua would jump over frames that own things.
-        handle_alloc_error(layout);
+        handle_alloc_error(Layout::new::<u8>());
     }
     if new == 0 || !got.is_null() {
         shared.used.set(used);
@@ -119,6 +108,7 @@ impl State {
             deadline: Cell::new(None),
             json: Cell::new(JsonConfig::DEFAULT),
             random: Cell::new(0),
+            spare: Spare::default(),
             steps: Cell::new(0),
             pulse,
         });
