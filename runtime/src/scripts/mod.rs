@@ -16,6 +16,8 @@
 //! | `interpreter` | a state of Lua with what it has compiled                                             |
 //! | `sandbox`     | the globals of scripts, and that nobody changes them                                 |
 //! | `protect`     | what takes the place of functions of Lua                                             |
+//! | `strings`     | `string.find` and its kin                                                            |
+//! | `pattern`     | what they match                                                                      |
 //! | `busy`        | scripts that take long                                                               |
 //! | `stack`       | a stack of its own for every script                                                   |
 //! | `lua`         | Lua itself, a library of C, as safe code may use it                                  |
@@ -36,12 +38,14 @@ mod host;
 mod interpreter;
 mod libs;
 mod lua;
+mod pattern;
 mod protect;
 mod reply;
 mod run;
 mod sandbox;
 mod shebang;
 pub mod stack;
+mod strings;
 mod table;
 #[cfg(test)]
 mod tests;

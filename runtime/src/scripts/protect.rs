@@ -22,10 +22,6 @@ use std::ffi::{CStr, c_char, c_int, c_void};
 /// The mark of our metatables: only its address matters. Scripts can get hold of no such value.
 static MARK: u8 = 0;
 
-/// A pattern with more than so many characters is refused when it is one: matching one takes a frame of the stack per
-/// repetition in it.
-const PATTERN_MAX: usize = 8 * 1024;
-
 /// Values that fit the stack of a function (`LUAI_MAXCSTACK`).
 const STACK_MAX: i64 = 8_000;
 
@@ -44,10 +40,6 @@ pub(super) const GUARDS: &[(&str, &str, ffi::lua_CFunction)] = &[
     ("", "next", next),
     ("", "getmetatable", getmetatable),
     ("", "unpack", unpack),
-    ("string", "find", matches_pattern),
-    ("string", "match", matches_pattern),
-    ("string", "gmatch", matches_pattern),
-    ("string", "gsub", matches_pattern),
     ("coroutine", "resume", resumes),
 ];
 
@@ -64,7 +56,7 @@ pub(super) const REPLACEMENTS: &[(&str, ffi::lua_CFunction)] = &[
 // SAFETY of all functions below: called by Lua with its state. None owns anything, so errors may jump over them.
 
 /// Raises a text with the place of the caller in front of it.
-unsafe fn raise(raw: *mut ffi::lua_State, text: &CStr) -> c_int {
+pub(super) unsafe fn raise(raw: *mut ffi::lua_State, text: &CStr) -> c_int {
     // SAFETY: as above.
     unsafe {
         ffi::luaL_where(raw, 1);
@@ -285,24 +277,6 @@ unsafe extern "C-unwind" fn resumes(raw: *mut ffi::lua_State) -> c_int {
             raise_killed(raw);
         }
         results
-    }
-}
-
-/// The matcher of 5.1 calls itself for every repetition in a pattern, without a limit: a long one would run over the stack.
-unsafe extern "C-unwind" fn matches_pattern(raw: *mut ffi::lua_State) -> c_int {
-    const REPETITIONS: &[u8] = b"*+?-([";
-    // SAFETY: as above.
-    unsafe {
-        let mut len = 0;
-        let is_string = ffi::lua_type(raw, 2) == ffi::LUA_TSTRING;
-        let pattern = if is_string { ffi::lua_tolstring(raw, 2, &mut len) } else { std::ptr::null() };
-        if len > PATTERN_MAX {
-            let pattern = std::slice::from_raw_parts(pattern.cast::<u8>(), len);
-            if pattern.iter().any(|byte| REPETITIONS.contains(byte)) {
-                return raise(raw, c"pattern too complex");
-            }
-        }
-        original(raw)
     }
 }
 

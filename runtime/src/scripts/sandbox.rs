@@ -11,7 +11,7 @@
 //! | FUNCTION LOAD  | a `redis` that registers functions                          |
 
 use super::lua::{Function, Kept, Kind, Stack, State};
-use super::{api, libs, protect};
+use super::{api, libs, protect, strings};
 use mlua_sys as ffi;
 
 /// Globals of Lua that scripts may use. Everything else is removed.
@@ -136,6 +136,11 @@ fn put_guards(stack: &mut Stack<'_>) {
         stack.raw_get_field(1, "next");
         stack.push_c_closure(*function);
         stack.raw_set_field(1, name);
+    }
+    stack.raw_get_field(1, "string");
+    for (name, function) in strings::FUNCTIONS {
+        stack.push_c_function(*function);
+        stack.raw_set_field(-2, name);
     }
     stack.set_top(0);
 }

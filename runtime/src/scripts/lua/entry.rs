@@ -48,17 +48,27 @@ pub(in crate::scripts) fn push_error_table(stack: &mut Stack<'_>, text: &[&[u8]]
 
 /// Every so many instructions: a look at the time, and the end of a script that is to end.
 pub(super) unsafe extern "C-unwind" fn hook(raw: *mut ffi::lua_State, _: *mut ffi::lua_Debug) {
-    // SAFETY: called by Lua, with a state that lives.
+    // SAFETY: called by Lua, with a state that lives; this frame owns nothing.
+    unsafe {
+        if is_over(raw) {
+            raise_killed(raw);
+        }
+    }
+}
+
+/// A look at the time and at SCRIPT KILL: whether the script has to end.
+///
+/// # Safety
+/// Called by Lua, or from a function that Lua has called and that uses nothing of what runs.
+pub(in crate::scripts) unsafe fn is_over(raw: *mut ffi::lua_State) -> bool {
+    // SAFETY: as promised by the caller, the state lives.
     let shared = unsafe { shared(raw) };
     if shared.killed.get().is_none() {
         shared.in_rust.set(true);
         shared.killed.set(shared.over());
         shared.in_rust.set(false);
     }
-    if shared.killed.get().is_some() {
-        // SAFETY: called by Lua, and this frame owns nothing.
-        unsafe { raise_killed(raw) };
-    }
+    shared.killed.get().is_some()
 }
 
 /// Ends the script with the error of those that were killed. From here on every line does: `pcall` cannot hold it up.

@@ -28,6 +28,6 @@ mod stack;
 mod state;
 
 pub(super) use compile::load;
-pub(super) use entry::{Function, Raise, Returned, push_error_table, raise_killed};
+pub(super) use entry::{Function, Raise, Returned, is_over, push_error_table, raise_killed};
 pub(super) use stack::{Kept, Kind, Stack};
 pub(super) use state::{MEMORY_MAX, State, shared};

@@ -143,3 +143,84 @@ fn structs() {
         check(script, reply);
     }
 }
+
+/// As the matcher of Lua 5.1 does it.
+#[test]
+fn patterns() {
+    for (script, reply) in [
+        ("return {string.find('hello world', 'o w')}", "[5 7]"),
+        ("return {string.find('a.b', '.', 1, true)}", "[2 2]"),
+        ("return {string.find('hello', 'l+')}", "[3 4]"),
+        ("return {string.find('hello', '(l)(l)')}", "[3 4 'l' 'l']"),
+        ("return {string.find('hello', '()ll()')}", "[3 4 3 5]"),
+        ("return {string.find('hello', '')}", "[1 0]"),
+        ("return {string.find('hello', '', 10)}", "[6 5]"),
+        ("return {string.find('hello', 'l', -2)}", "[4 4]"),
+        ("return {string.find('hello', '^l')}", "[]"),
+        ("return {string.find('hello', 'o$')}", "[5 5]"),
+        ("return {string.find('a$b', 'a$b')}", "[1 3]"),
+        ("return {string.find('a\\0b', 'b')}", "[3 3]"),
+        ("return {string.find('a\\0b', '%z')}", "[2 2]"),
+        ("return {string.find('abc', 'b\\0x')}", "[]"),
+        ("return {string.find('abc', 'b\\0(')}", "[2 2]"),
+        ("return {('key = value'):match('^(%w+)%s*=%s*(%w+)$')}", "['key' 'value']"),
+        ("return ('  trim '):match('^%s*(.-)%s*$')", "'trim'"),
+        ("return ('2026-11-21'):match('%d+-(%d+)-%d+')", "'11'"),
+        ("return ('f(a(b)c)d'):match('%b()')", "'(a(b)c)'"),
+        ("return ('THE (quick) fox'):find('%f[%a]%a+%f[%A]', 5)", "6"),
+        ("return ('aXb'):match('[^%l]')", "'X'"),
+        ("return ('a]b'):match('[]]')", "']'"),
+        ("return ('a-b'):match('[a%-]+')", "'a-'"),
+        ("return ('x^y'):match('[y^]')", "'^'"),
+        ("return ('abcabc'):match('(abc)%1')", "'abc'"),
+        ("return ('aaa'):match('a-', 2)", "''"),
+        ("return ('aaab'):match('a-b')", "'aaab'"),
+        ("return ('ab'):match('ax?b')", "'ab'"),
+        ("return ('\\11'):match('%s') == '\\11'", "1"),
+        (
+            "local t = {} for k, v in ('a=1, b=2'):gmatch('(%w+)=(%w+)') do t[#t + 1] = k .. v end return t",
+            "['a1' 'b2']",
+        ),
+        ("local t = {} for p in ('abc'):gmatch('()') do t[#t + 1] = p end return t", "[1 2 3 4]"),
+        ("local t = {} for w in ('^a^a'):gmatch('^a') do t[#t + 1] = w end return t", "['^a' '^a']"),
+        ("return {('hello world'):gsub('o', '0')}", "['hell0 w0rld' 2]"),
+        ("return {('hello world'):gsub('(%w+) (%w+)', '%2 %1')}", "['world hello' 1]"),
+        ("return {('abc'):gsub('', '-')}", "['-a-b-c-' 4]"),
+        ("return {('abc'):gsub('%w', '%0%0', 2)}", "['aabbc' 2]"),
+        ("return {('abc'):gsub('b', '%%')}", "['a%c' 1]"),
+        ("return {('abc'):gsub('^a', 'x')}", "['xbc' 1]"),
+        ("return {('$name is $age'):gsub('%$(%w+)', {name = 'ada', age = 36})}", "['ada is 36' 2]"),
+        ("return {('abc'):gsub('%w', function(c) if c ~= 'b' then return c:upper() end end)}", "['AbC' 3]"),
+        ("return {('abc'):gsub('b', 7)}", "['a7c' 1]"),
+        ("return {(123):rep(2)}", "ERR user_script:1: .."),
+        ("return {string.gsub(123, 2, 'x')}", "['1x3' 1]"),
+        ("return {('abc'):gsub('b', 'x', 0)}", "['abc' 0]"),
+        ("return ('x'):rep(300):gsub('x', '%0%0'):len()", "600"),
+        ("return ('abc'):gsub('b', '%2')", "ERR user_script:1: invalid capture index.."),
+        ("return ('abc'):gsub('b', {b = {}})", "ERR user_script:1: invalid replacement value (a table).."),
+        (
+            "return ('abc'):gsub('b', true)",
+            "ERR user_script:1: bad argument #2 to 'gsub' (string/function/table expected)..",
+        ),
+        (
+            "return string.gsub('abc', 'b', nil)",
+            "ERR user_script:1: bad argument #3 to 'gsub' (string/function/table expected)..",
+        ),
+        ("return ('abc'):gsub('b', function() error('inside') end)", "ERR user_script:1: inside.."),
+        ("return ('a'):find('[a')", "ERR user_script:1: malformed pattern (missing ']').."),
+        ("return ('a'):find('a%')", "ERR user_script:1: malformed pattern (ends with '%').."),
+        ("return ('a'):find('%f')", "ERR user_script:1: missing '[' after '%f' in pattern.."),
+        ("return ('a'):find('%b')", "ERR user_script:1: unbalanced pattern.."),
+        ("return ('a'):find('(a')", "ERR user_script:1: unfinished capture.."),
+        ("return ('a'):match('a)')", "ERR user_script:1: invalid pattern capture.."),
+        ("return ('a'):find('%1')", "ERR user_script:1: invalid capture index.."),
+        ("return ('a'):find(('()'):rep(33))", "ERR user_script:1: too many captures.."),
+        ("return ('a'):rep(9000):find(('a?'):rep(9000))", "ERR user_script:1: pattern too complex.."),
+        (
+            "return string.find('a')",
+            "ERR user_script:1: bad argument #2 to 'find' (string expected, got no value)..",
+        ),
+    ] {
+        check(script, reply);
+    }
+}

@@ -313,6 +313,9 @@ fn nothing_holds_up_the_end_of_a_script() {
          while true do pcall(cmsgpack.pack, t) end",
         "table.sort({1, 2, 3}, function() while true do end end)",
         "load(function() while true do end end)",
+        "return string.find(string.rep('a', 1000), string.rep('a-', 20) .. 'b')",
+        "return string.rep('a', 1000):gsub(string.rep('a*', 20) .. 'b', '')",
+        "for x in string.gmatch(string.rep('(', 100000), '%b()') do end while true do end",
         "return loadstring('while true do end')()",
     ] {
         let store = Store::builder().shards(2).memory();

@@ -1,0 +1,287 @@
+//! `string.find`, `match`, `gmatch` and `gsub`, with the matcher of `pattern.rs` in place of that of Lua.
+//!
+//! They know Lua as C does, as `protect.rs` does: `gsub` calls functions of the script, whose errors jump over its frame. So
+//! none of them owns anything.
+
+use super::lua::{is_over, raise_killed};
+use super::pattern::{Capture, Captures, Failure, Matcher};
+use super::protect::raise;
+use mlua_sys as ffi;
+use std::ffi::{c_int, c_void};
+use std::mem::MaybeUninit;
+
+/// What takes the place of functions of Lua's `string`.
+pub(super) const FUNCTIONS: &[(&str, ffi::lua_CFunction)] =
+    &[("find", find), ("match", first_match), ("gmatch", gmatch), ("gsub", gsub)];
+
+// SAFETY of all functions below: called by Lua with its state. None owns anything, so errors may jump over them. Strings stay
+// where they are as long as they are arguments or upvalues.
+
+/// An argument that has to be a string.
+unsafe fn text<'l>(raw: *mut ffi::lua_State, at: c_int) -> &'l [u8] {
+    let mut len = 0;
+    // SAFETY: as above.
+    unsafe { std::slice::from_raw_parts(ffi::luaL_checklstring(raw, at, &mut len).cast(), len) }
+}
+
+/// Raises what the matcher says, or the error of a script that has to end.
+unsafe fn fail(raw: *mut ffi::lua_State, failure: Failure) -> c_int {
+    // SAFETY: as above.
+    unsafe {
+        match failure {
+            Failure::Malformed(why) => raise(raw, why),
+            Failure::Ended => raise_killed(raw),
+        }
+    }
+}
+
+/// Pushes a capture; without any, the first is the whole match.
+unsafe fn push_capture(
+    raw: *mut ffi::lua_State,
+    text: &[u8],
+    captures: &Captures,
+    at: usize,
+    (start, end): (usize, usize),
+) {
+    let push = |start: usize, end: usize| {
+        let part = &text[start..end];
+        // SAFETY: as above; who pushes several has made room.
+        unsafe { ffi::lua_pushlstring(raw, part.as_ptr().cast(), part.len()) };
+    };
+    match captures.all().get(at) {
+        None if at == 0 => push(start, end),
+        Some(Capture::Text(start, end)) => push(*start, *end),
+        // SAFETY: as above.
+        Some(Capture::At(position)) => unsafe {
+            ffi::lua_pushinteger(raw, *position as ffi::lua_Integer + 1)
+        },
+        // SAFETY: as above.
+        None => unsafe {
+            raise(raw, c"invalid capture index");
+        },
+        // SAFETY: as above.
+        Some(Capture::Open(_)) => unsafe {
+            raise(raw, c"unfinished capture");
+        },
+    }
+}
+
+/// Pushes all captures, or the whole match if there are none and it is `wanted`. Returns how many these are.
+unsafe fn push_captures(
+    raw: *mut ffi::lua_State,
+    text: &[u8],
+    captures: &Captures,
+    found: (usize, usize),
+    wanted: bool,
+) -> c_int {
+    let count = captures.all().len().max(usize::from(wanted));
+    // SAFETY: as above.
+    unsafe {
+        ffi::luaL_checkstack(raw, count as c_int, c"too many captures".as_ptr());
+        (0..count).for_each(|at| push_capture(raw, text, captures, at, found));
+    }
+    count as c_int
+}
+
+unsafe extern "C-unwind" fn find(raw: *mut ffi::lua_State) -> c_int {
+    // SAFETY: as above.
+    unsafe { look(raw, true) }
+}
+
+unsafe extern "C-unwind" fn first_match(raw: *mut ffi::lua_State) -> c_int {
+    // SAFETY: as above.
+    unsafe { look(raw, false) }
+}
+
+/// `find` gives the place of the match and its captures, `match` only these.
+unsafe fn look(raw: *mut ffi::lua_State, with_place: bool) -> c_int {
+    const SPECIAL: &[u8] = b"^$*+?.([%-";
+    // SAFETY: as above.
+    unsafe {
+        let (text, pattern) = (text(raw, 1), text(raw, 2));
+        // As C does, from the end if it is negative.
+        let first = ffi::luaL_optinteger(raw, 3, 1) as i64;
+        let from = if first < 0 { first.saturating_add(text.len() as i64) } else { first - 1 };
+        let from = usize::try_from(from).unwrap_or(0).min(text.len());
+        let plain = with_place
+            && (ffi::lua_toboolean(raw, 4) != 0 || !pattern.iter().any(|byte| SPECIAL.contains(byte)));
+        if plain {
+            let Some(at) = memchr::memmem::find(&text[from..], pattern) else {
+                ffi::lua_pushnil(raw);
+                return 1;
+            };
+            ffi::lua_pushinteger(raw, (from + at + 1) as ffi::lua_Integer);
+            ffi::lua_pushinteger(raw, (from + at + pattern.len()) as ffi::lua_Integer);
+            return 2;
+        }
+        let goes_on = || !is_over(raw);
+        let anchored = pattern.first() == Some(&b'^');
+        let mut matcher = Matcher::new(text, &pattern[usize::from(anchored)..], &goes_on);
+        match matcher.find(from, anchored) {
+            Err(failure) => fail(raw, failure),
+            Ok(None) => {
+                ffi::lua_pushnil(raw);
+                1
+            }
+            Ok(Some((start, end))) => {
+                if with_place {
+                    ffi::lua_pushinteger(raw, start as ffi::lua_Integer + 1);
+                    ffi::lua_pushinteger(raw, end as ffi::lua_Integer);
+                }
+                let place = if with_place { 2 } else { 0 };
+                place + push_captures(raw, text, matcher.captures(), (start, end), !with_place)
+            }
+        }
+    }
+}
+
+unsafe extern "C-unwind" fn gmatch(raw: *mut ffi::lua_State) -> c_int {
+    // SAFETY: as above.
+    unsafe {
+        text(raw, 1);
+        text(raw, 2);
+        ffi::lua_settop(raw, 2);
+        ffi::lua_pushinteger(raw, 0);
+        ffi::lua_pushcclosure(raw, next_match, 3);
+        1
+    }
+}
+
+/// What `gmatch` returns. Its upvalues are the text, the pattern, and where to go on.
+unsafe extern "C-unwind" fn next_match(raw: *mut ffi::lua_State) -> c_int {
+    // SAFETY: as above.
+    unsafe {
+        let (text, pattern) = (text(raw, ffi::lua_upvalueindex(1)), text(raw, ffi::lua_upvalueindex(2)));
+        let from = usize::try_from(ffi::lua_tointeger(raw, ffi::lua_upvalueindex(3))).unwrap_or(0);
+        let goes_on = || !is_over(raw);
+        let mut matcher = Matcher::new(text, pattern, &goes_on);
+        match matcher.find(from, false) {
+            Err(failure) => fail(raw, failure),
+            Ok(None) => 0,
+            Ok(Some((start, end))) => {
+                // Behind a match of nothing a byte is skipped.
+                let next = end + usize::from(end == start);
+                ffi::lua_pushinteger(raw, next as ffi::lua_Integer);
+                ffi::lua_replace(raw, ffi::lua_upvalueindex(3));
+                push_captures(raw, text, matcher.captures(), (start, end), true)
+            }
+        }
+    }
+}
+
+unsafe extern "C-unwind" fn gsub(raw: *mut ffi::lua_State) -> c_int {
+    // SAFETY: as above. The buffer lies on the stack of Lua, but for its last piece, which is in this frame and owns nothing.
+    unsafe {
+        let (text, pattern) = (text(raw, 1), text(raw, 2));
+        let kind = ffi::lua_type(raw, 3);
+        let known = [ffi::LUA_TNUMBER, ffi::LUA_TSTRING, ffi::LUA_TTABLE, ffi::LUA_TFUNCTION].contains(&kind);
+        let max = ffi::luaL_optinteger(raw, 4, text.len() as ffi::lua_Integer + 1) as c_int;
+        if !known {
+            return ffi::luaL_argerror(raw, 3, c"string/function/table expected".as_ptr());
+        }
+        let goes_on = || !is_over(raw);
+        let anchored = pattern.first() == Some(&b'^');
+        let mut matcher = Matcher::new(text, &pattern[usize::from(anchored)..], &goes_on);
+        let mut buffer = MaybeUninit::<ffi::luaL_Buffer>::uninit();
+        let buffer = buffer.as_mut_ptr();
+        ffi::luaL_buffinit(raw, buffer);
+        let (mut at, mut count) = (0, 0);
+        while count < max {
+            let end = match matcher.at(at) {
+                Ok(end) => end,
+                Err(failure) => return fail(raw, failure),
+            };
+            if let Some(end) = end {
+                count += 1;
+                add_replacement(raw, buffer, text, matcher.captures(), (at, end));
+            }
+            match (end, text.get(at)) {
+                (Some(end), _) if end > at => at = end,
+                (_, Some(byte)) => {
+                    add(buffer, std::slice::from_ref(byte));
+                    at += 1;
+                }
+                (_, None) => break,
+            }
+            if anchored {
+                break;
+            }
+        }
+        add(buffer, &text[at..]);
+        ffi::luaL_pushresult(buffer);
+        ffi::lua_pushinteger(raw, count as ffi::lua_Integer);
+        2
+    }
+}
+
+unsafe fn add(buffer: *mut ffi::luaL_Buffer, bytes: &[u8]) {
+    // SAFETY: as above.
+    unsafe { ffi::luaL_addlstring(buffer, bytes.as_ptr().cast(), bytes.len()) }
+}
+
+/// Adds what takes the place of a match: what the third argument says.
+unsafe fn add_replacement(
+    raw: *mut ffi::lua_State,
+    buffer: *mut ffi::luaL_Buffer,
+    whole: &[u8],
+    captures: &Captures,
+    found: (usize, usize),
+) {
+    // SAFETY: as above.
+    unsafe {
+        match ffi::lua_type(raw, 3) {
+            ffi::LUA_TFUNCTION => {
+                ffi::lua_pushvalue(raw, 3);
+                let count = push_captures(raw, whole, captures, found, true);
+                ffi::lua_call(raw, count, 1);
+            }
+            ffi::LUA_TTABLE => {
+                push_capture(raw, whole, captures, 0, found);
+                ffi::lua_gettable(raw, 3);
+            }
+            _ => return add_template(raw, buffer, whole, captures, found),
+        }
+        if ffi::lua_toboolean(raw, -1) == 0 {
+            ffi::lua_settop(raw, -2);
+            return add(buffer, &whole[found.0..found.1]);
+        }
+        if ffi::lua_isstring(raw, -1) == 0 {
+            let kind: *const c_void = ffi::lua_typename(raw, ffi::lua_type(raw, -1)).cast();
+            ffi::luaL_where(raw, 1);
+            ffi::lua_pushstring(raw, c"invalid replacement value (a ".as_ptr());
+            ffi::lua_pushstring(raw, kind.cast());
+            ffi::lua_pushstring(raw, c")".as_ptr());
+            ffi::lua_concat(raw, 4);
+            ffi::lua_error(raw);
+        }
+        ffi::luaL_addvalue(buffer);
+    }
+}
+
+/// A text with `%0` for the match, `%1` to `%9` for its captures, and `%` before a byte that stands for itself.
+unsafe fn add_template(
+    raw: *mut ffi::lua_State,
+    buffer: *mut ffi::luaL_Buffer,
+    whole: &[u8],
+    captures: &Captures,
+    found: (usize, usize),
+) {
+    // SAFETY: as above. A number has become a string in its place before anything is pushed.
+    unsafe {
+        let mut template = text(raw, 3);
+        while let Some(sign) = memchr::memchr(b'%', template) {
+            add(buffer, &template[..sign]);
+            match template.get(sign + 1) {
+                Some(b'0') => add(buffer, &whole[found.0..found.1]),
+                Some(digit @ b'1'..=b'9') => {
+                    push_capture(raw, whole, captures, usize::from(digit - b'1'), found);
+                    ffi::luaL_addvalue(buffer);
+                }
+                // Behind the end of a string C finds a zero byte.
+                other => add(buffer, &[other.copied().unwrap_or(0)]),
+            }
+            template = template.get(sign + 2..).unwrap_or_default();
+        }
+        add(buffer, template);
+    }
+}
