@@ -11,6 +11,7 @@
 //! | `recovery`     | `recovery_dir`: a data directory, damaged: refused, or nothing but what was written |
 //! | `replication`  | `replication_wire`: what a primary sends, in any pieces                               |
 //! | `log`          | `aof_reader`, `aof_manifest`, `aof_annotation`: the append-only log, cut and damaged |
+//! | `scripts`      | `script`: scripts end, obey, and leave nothing for the next one                       |
 //! | `snapshot`     | `snapshot_index`, `engine_model`: files with an index, and shards saved and opened again |
 //!
 //! `cargo test` runs every target on the files of `corpus/` and on seeded mutations of them; see the README for runs
@@ -25,6 +26,7 @@ pub mod rdb;
 pub mod recovery;
 pub mod replication;
 pub mod requests;
+pub mod scripts;
 pub mod snapshot;
 pub mod split_table;
 pub mod text;
@@ -52,6 +54,7 @@ pub const TARGETS: &[Target] = &[
     ("recovery_dir", recovery::recovery_dir),
     ("replication_wire", replication::replication_wire),
     ("request_parser", requests::request_parser),
+    ("script", scripts::script),
     ("snapshot_index", snapshot::snapshot_index),
     ("split_table", split_table::split_table),
 ];

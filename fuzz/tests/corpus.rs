@@ -11,7 +11,8 @@ use std::path::PathBuf;
 const RUNS: usize = 2_000;
 /// Targets whose runs take milliseconds rather than microseconds get fewer of them.
 const SLOW_RUNS: usize = 250;
-const SLOW: &[&str] = &["engine_commands", "engine_model", "recovery_dir", "snapshot_index", "split_table"];
+const SLOW: &[&str] =
+    &["engine_commands", "engine_model", "recovery_dir", "script", "snapshot_index", "split_table"];
 
 fn folder(target: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target)
@@ -81,5 +82,5 @@ macro_rules! targets {
 }
 
 targets! {
-    acl_rules aof_annotation aof_manifest aof_reader config_text engine_commands engine_model glob hyperloglog intset listpack numbers rdb_file rdb_payload rdb_value recovery_dir replication_wire request_parser snapshot_index split_table
+    acl_rules aof_annotation aof_manifest aof_reader config_text engine_commands engine_model glob hyperloglog intset listpack numbers rdb_file rdb_payload rdb_value recovery_dir replication_wire request_parser script snapshot_index split_table
 }
