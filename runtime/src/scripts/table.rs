@@ -5,79 +5,60 @@ use baton_engine::command::{Arity, Category, Command, Flag::*, Group, KeyFlag, K
 const CHANGED: &[KeyFlag] = &[Rw, Access, Update];
 const READ: &[KeyFlag] = &[Ro, Access];
 
+/// What runs a script or a function, and what runs one that changes nothing.
+const RUN: Command = Command {
+    arity: Arity::AtLeast(3),
+    flags: &[NoScript, SkipMonitor, MayReplicate, NoMandatoryKeys, Stale],
+    acl: &[Category::Scripting],
+    keys: &[numkeys(2, CHANGED)],
+    group: Group::Scripting,
+    complexity: "Depends on the script that is run.",
+    ..Command::BASE
+};
+const RUN_RO: Command = Command {
+    flags: &[NoScript, SkipMonitor, NoMandatoryKeys, Stale, ReadOnly],
+    keys: &[numkeys(2, READ)],
+    since: "7.0.0",
+    ..RUN
+};
+
+/// A subcommand of SCRIPT or FUNCTION, as most of them are.
+const SUBCOMMAND: Command = Command {
+    flags: &[NoScript],
+    acl: &[Category::Scripting],
+    group: Group::Scripting,
+    since: "7.0.0",
+    complexity: "O(1)",
+    ..Command::BASE
+};
+
 /// The rows. [`run`](super::run) runs them all.
 pub const COMMANDS: &[Command] = &[
-    Command {
-        name: "EVAL",
-        arity: Arity::AtLeast(3),
-        flags: &[NoScript, SkipMonitor, MayReplicate, NoMandatoryKeys, Stale],
-        acl: &[Category::Scripting],
-        keys: &[numkeys(2, CHANGED)],
-        group: Group::Scripting,
-        since: "2.6.0",
-        complexity: "Depends on the script that is run.",
-        summary: "Runs a Lua script.",
-        ..Command::BASE
-    },
+    Command { name: "EVAL", since: "2.6.0", summary: "Runs a Lua script.", ..RUN },
     Command {
         name: "EVALSHA",
-        arity: Arity::AtLeast(3),
-        flags: &[NoScript, SkipMonitor, MayReplicate, NoMandatoryKeys, Stale],
-        acl: &[Category::Scripting],
-        keys: &[numkeys(2, CHANGED)],
-        group: Group::Scripting,
         since: "2.6.0",
-        complexity: "Depends on the script that is run.",
         summary: "Runs a Lua script that is known by its SHA1.",
-        ..Command::BASE
+        ..RUN
     },
-    Command {
-        name: "EVAL_RO",
-        arity: Arity::AtLeast(3),
-        flags: &[NoScript, SkipMonitor, NoMandatoryKeys, Stale, ReadOnly],
-        acl: &[Category::Scripting],
-        keys: &[numkeys(2, READ)],
-        group: Group::Scripting,
-        since: "7.0.0",
-        complexity: "Depends on the script that is run.",
-        summary: "Runs a Lua script that changes nothing.",
-        ..Command::BASE
-    },
+    Command { name: "EVAL_RO", summary: "Runs a Lua script that changes nothing.", ..RUN_RO },
     Command {
         name: "EVALSHA_RO",
-        arity: Arity::AtLeast(3),
-        flags: &[NoScript, SkipMonitor, NoMandatoryKeys, Stale, ReadOnly],
-        acl: &[Category::Scripting],
-        keys: &[numkeys(2, READ)],
-        group: Group::Scripting,
-        since: "7.0.0",
-        complexity: "Depends on the script that is run.",
         summary: "Runs a Lua script that changes nothing and is known by its SHA1.",
-        ..Command::BASE
+        ..RUN_RO
     },
     Command {
         name: "FCALL",
-        arity: Arity::AtLeast(3),
-        flags: &[NoScript, SkipMonitor, MayReplicate, NoMandatoryKeys, Stale],
-        acl: &[Category::Scripting],
-        keys: &[numkeys(2, CHANGED)],
-        group: Group::Scripting,
         since: "7.0.0",
         complexity: "Depends on the function that is run.",
         summary: "Calls a function.",
-        ..Command::BASE
+        ..RUN
     },
     Command {
         name: "FCALL_RO",
-        arity: Arity::AtLeast(3),
-        flags: &[NoScript, SkipMonitor, NoMandatoryKeys, Stale, ReadOnly],
-        acl: &[Category::Scripting],
-        keys: &[numkeys(2, READ)],
-        group: Group::Scripting,
-        since: "7.0.0",
         complexity: "Depends on the function that is run.",
         summary: "Calls a function that changes nothing.",
-        ..Command::BASE
+        ..RUN_RO
     },
     Command {
         name: "FUNCTION",
@@ -94,22 +75,15 @@ pub const COMMANDS: &[Command] = &[
                 flags: &[NoScript, Write],
                 acl: &[Category::Write, Category::Scripting],
                 tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
-                group: Group::Scripting,
-                since: "7.0.0",
-                complexity: "O(1)",
                 summary: "Deletes a library with its functions.",
-                ..Command::BASE
+                ..SUBCOMMAND
             },
             Command {
                 name: "DUMP",
                 arity: Arity::Exactly(2),
-                flags: &[NoScript],
-                acl: &[Category::Scripting],
-                group: Group::Scripting,
-                since: "7.0.0",
                 complexity: "O(n) for n libraries",
                 summary: "Returns all libraries as one payload for RESTORE.",
-                ..Command::BASE
+                ..SUBCOMMAND
             },
             Command {
                 name: "FLUSH",
@@ -117,46 +91,32 @@ pub const COMMANDS: &[Command] = &[
                 flags: &[NoScript, Write],
                 acl: &[Category::Write, Category::Scripting],
                 tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
-                group: Group::Scripting,
-                since: "7.0.0",
                 complexity: "O(n) for n functions",
                 summary: "Deletes all libraries.",
-                ..Command::BASE
+                ..SUBCOMMAND
             },
             Command {
                 name: "HELP",
                 arity: Arity::Exactly(2),
                 flags: &[Loading, Stale],
-                acl: &[Category::Scripting],
-                group: Group::Scripting,
-                since: "7.0.0",
-                complexity: "O(1)",
                 summary: "Explains the subcommands.",
-                ..Command::BASE
+                ..SUBCOMMAND
             },
             Command {
                 name: "KILL",
                 arity: Arity::Exactly(2),
                 flags: &[NoScript, AllowBusy],
-                acl: &[Category::Scripting],
                 tips: &["request_policy:all_shards", "response_policy:one_succeeded"],
-                group: Group::Scripting,
-                since: "7.0.0",
-                complexity: "O(1)",
                 summary: "Ends a function that runs too long.",
-                ..Command::BASE
+                ..SUBCOMMAND
             },
             Command {
                 name: "LIST",
                 arity: Arity::AtLeast(2),
-                flags: &[NoScript],
-                acl: &[Category::Scripting],
                 tips: &["nondeterministic_output_order"],
-                group: Group::Scripting,
-                since: "7.0.0",
                 complexity: "O(n) for n functions",
                 summary: "Lists the libraries and their functions.",
-                ..Command::BASE
+                ..SUBCOMMAND
             },
             Command {
                 name: "LOAD",
@@ -164,11 +124,9 @@ pub const COMMANDS: &[Command] = &[
                 flags: &[NoScript, Write, DenyOom],
                 acl: &[Category::Write, Category::Scripting],
                 tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
-                group: Group::Scripting,
-                since: "7.0.0",
                 complexity: "O(1), besides the compilation",
                 summary: "Loads a library.",
-                ..Command::BASE
+                ..SUBCOMMAND
             },
             Command {
                 name: "RESTORE",
@@ -176,23 +134,17 @@ pub const COMMANDS: &[Command] = &[
                 flags: &[NoScript, Write, DenyOom],
                 acl: &[Category::Write, Category::Scripting],
                 tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
-                group: Group::Scripting,
-                since: "7.0.0",
                 complexity: "O(n) for n libraries in the payload",
                 summary: "Loads the libraries of a payload.",
-                ..Command::BASE
+                ..SUBCOMMAND
             },
             Command {
                 name: "STATS",
                 arity: Arity::Exactly(2),
                 flags: &[NoScript, AllowBusy],
-                acl: &[Category::Scripting],
                 tips: &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"],
-                group: Group::Scripting,
-                since: "7.0.0",
-                complexity: "O(1)",
                 summary: "Tells which function runs, and how many there are.",
-                ..Command::BASE
+                ..SUBCOMMAND
             },
         ],
         ..Command::BASE
@@ -209,83 +161,64 @@ pub const COMMANDS: &[Command] = &[
             Command {
                 name: "DEBUG",
                 arity: Arity::AtLeast(3),
-                flags: &[NoScript],
-                acl: &[Category::Scripting],
-                group: Group::Scripting,
                 since: "3.2.0",
-                complexity: "O(1)",
                 summary: "Would begin a session of the debugger, which there is none of.",
-                ..Command::BASE
+                ..SUBCOMMAND
             },
             Command {
                 name: "EXISTS",
                 arity: Arity::AtLeast(3),
                 flags: &[NoScript, Stale],
-                acl: &[Category::Scripting],
                 tips: &["request_policy:all_shards", "response_policy:agg_logical_and"],
-                group: Group::Scripting,
                 since: "2.6.0",
                 complexity: "O(n) for n scripts",
                 summary: "Tells which scripts are known.",
-                ..Command::BASE
+                ..SUBCOMMAND
             },
             Command {
                 name: "FLUSH",
                 arity: Arity::AtLeast(2),
                 flags: &[NoScript, Stale],
-                acl: &[Category::Scripting],
                 tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
-                group: Group::Scripting,
                 since: "2.6.0",
                 complexity: "O(n) for n scripts",
                 summary: "Forgets all scripts.",
-                ..Command::BASE
+                ..SUBCOMMAND
             },
             Command {
                 name: "HELP",
                 arity: Arity::Exactly(2),
                 flags: &[Loading, Stale],
-                acl: &[Category::Scripting],
-                group: Group::Scripting,
                 since: "5.0.0",
-                complexity: "O(1)",
                 summary: "Explains the subcommands.",
-                ..Command::BASE
+                ..SUBCOMMAND
             },
             Command {
                 name: "KILL",
                 arity: Arity::Exactly(2),
                 flags: &[NoScript, AllowBusy],
-                acl: &[Category::Scripting],
                 tips: &["request_policy:all_shards", "response_policy:one_succeeded"],
-                group: Group::Scripting,
                 since: "2.6.0",
-                complexity: "O(1)",
                 summary: "Ends a script that runs too long.",
-                ..Command::BASE
+                ..SUBCOMMAND
             },
             Command {
                 name: "LOAD",
                 arity: Arity::Exactly(3),
                 flags: &[NoScript, Stale],
-                acl: &[Category::Scripting],
                 tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
-                group: Group::Scripting,
                 since: "2.6.0",
                 complexity: "O(n) for the length of the script",
                 summary: "Makes a script known, and returns its SHA1.",
-                ..Command::BASE
+                ..SUBCOMMAND
             },
             Command {
                 name: "SHOW",
                 arity: Arity::Exactly(3),
                 flags: &[NoScript, Stale],
-                acl: &[Category::Scripting],
-                group: Group::Scripting,
                 since: "8.0.0",
-                complexity: "O(1)",
                 summary: "Returns the text of a script.",
-                ..Command::BASE
+                ..SUBCOMMAND
             },
         ],
         ..Command::BASE
