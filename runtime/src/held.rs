@@ -163,6 +163,11 @@ impl<'n> Held<'n> {
         self.states[0].shard.effects.end_transaction();
     }
 
+    /// What has been done under these batons is not to be repeated: the node ends in the middle of it.
+    pub(crate) fn forget_effects(&mut self) {
+        self.states.iter_mut().for_each(|state| state.shard.effects.clear());
+    }
+
     /// Whether the commands that follow are those of a script.
     pub(crate) fn set_for_script(&mut self, for_script: bool) {
         self.for_script = for_script;

@@ -51,6 +51,11 @@ impl LongRun {
         })
     }
 
+    /// Whether the end of the node is its end.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
+    }
+
     /// It is about to change something. False: it must not any more.
     pub(super) fn begin_write(&self) -> bool {
         self.came_first(WRITE) && !self.ended.load(Ordering::Relaxed)

@@ -128,7 +128,7 @@ impl Interpreter {
         let done = self.state.call(arguments, 1);
         let shared = self.state.shared();
         shared.run.set(None);
-        shared.killed.set(None);
+        run.was_ended = shared.killed.take().is_some();
         let mut stack = self.state.stack();
         let written = if done {
             reply::write(&mut stack, run.is_resp3(), out)

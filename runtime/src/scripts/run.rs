@@ -53,6 +53,8 @@ pub(super) struct Run<'r, 'n> {
     /// It has touched keys of other cores than the declared ones'.
     pub(super) strayed: bool,
     pub(super) restart: bool,
+    /// It was ended before its end.
+    pub(super) was_ended: bool,
     out_of_memory: Option<bool>,
     /// By the clock of the node.
     started_ns: u64,
@@ -103,6 +105,7 @@ impl<'r, 'n> Run<'r, 'n> {
             wrote: false,
             strayed: false,
             restart: false,
+            was_ended: false,
             out_of_memory: None,
             started_ns,
             time_limit,
@@ -175,6 +178,11 @@ impl<'r, 'n> Run<'r, 'n> {
         }
     }
 
+    /// Whether the end of the node came between the first and the last thing that it had to change.
+    pub(super) fn is_half_done(&self) -> bool {
+        self.was_ended && self.wrote && self.long.as_ref().is_some_and(|long| long.run.has_ended())
+    }
+
     fn elapsed(&self) -> Duration {
         Duration::from_nanos(self.held.node().now_ns().saturating_sub(self.started_ns))
     }
@@ -204,6 +212,11 @@ impl<'r, 'n> Run<'r, 'n> {
             return self.refuse(Some(command), &error);
         }
         if !self.reach(command, args) {
+            if self.wrote {
+                return Ran::Ended(
+                    "Script touches a key that it has not declared, and that others keep busy",
+                );
+            }
             // It runs again under all batons.
             self.restart = true;
             return Ran::Ended("Script restarted");
