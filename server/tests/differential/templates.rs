@@ -340,7 +340,7 @@ pub const EXPRESSIONS: &[&str] = &[
     "type(collectgarbage('step'))",
     "type(collectgarbage('count'))",
     "collectgarbage($s)",
-    "gcinfo",
+    "type(gcinfo)",
     "print('x')",
     "require('os')",
     "dofile('x')",
