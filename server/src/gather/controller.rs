@@ -42,8 +42,8 @@ const FULL_SHARE_LONG: f64 = 0.3;
 const LONG_TURN_S: f64 = 0.002;
 /// A loop that gets its processor waits for no more than this part of its time.
 const WAITED_MAX: f64 = 0.15;
-/// One more loop is tried only when so much of a processor is idle: it costs about a quarter of one itself.
-const IDLE_MIN: f64 = 0.5;
+/// One more loop is tried only when so much of a processor is idle: it takes about a quarter of one for itself.
+const IDLE_MIN: f64 = 0.4;
 
 /// Others have the processors when the loops wait for so much of the time in which they want to run.
 const WAITING_SHARE: f64 = 0.3;
