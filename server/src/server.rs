@@ -148,6 +148,13 @@ impl Server {
         self.clients.read().values().cloned().collect()
     }
 
+    /// Somebody asks for the end: from here on it can be called off.
+    pub fn note_end_request(&self) {
+        if !self.is_ending.swap(true, Ordering::AcqRel) {
+            self.replicas.end_called_off.store(false, Ordering::Release);
+        }
+    }
+
     /// Pauses clients; a longer or stricter pause that is on stays on.
     pub fn pause(&self, until_ms: i64, all: bool) {
         let mut pause = self.pause.lock();

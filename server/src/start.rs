@@ -432,6 +432,7 @@ fn wait_for_the_end(
             while let Ok(other) = requests.try_recv() {
                 askers.extend(other.client);
             }
+            server.is_ending.store(false, Ordering::Relaxed);
             askers.into_iter().for_each(tell_that_it_goes_on);
         }
         Ok(())
@@ -469,12 +470,8 @@ async fn next_signal(signals: &mut Option<Signals>) -> &'static str {
 /// Waits for replicas and writes the snapshot that a request asks for; false when the node has to go on because it could not be
 /// written, or because somebody called the end off.
 async fn may_end(server: &Arc<Server>, request: &EndRequest) -> bool {
-    server.replicas.end_called_off.store(false, Ordering::Release);
-    server.is_ending.store(true, Ordering::Relaxed);
-    let may_end =
-        (request.now || replication::wait_for_replicas(server).await) && is_saved(server, request).await;
-    server.is_ending.store(false, Ordering::Relaxed);
-    may_end
+    server.note_end_request();
+    (request.now || replication::wait_for_replicas(server).await) && is_saved(server, request).await
 }
 
 /// To a client that waits in SHUTDOWN, and speaks RESP3 or not.

@@ -84,6 +84,8 @@ fn shutdown(session: &mut Session, args: &[&[u8]], _: Option<&mut Held<'_>>) -> 
     if saves || waits || server.node.log.is_beginning() && !force {
         let client = Some((session.client.clone(), session.who.resp3));
         let request = EndRequest { save: Some(saves), force, now, client };
+        // At once, for an ABORT that comes right behind it.
+        server.note_end_request();
         if server.end_requests.send(request).is_ok() {
             // Answered when the node goes on after all.
             return Ok(Flow::Wait { until_ms: None, reply: Reply::Ok });

@@ -195,7 +195,11 @@ fn psync(session: &mut Session, args: &[&[u8]], _: Option<&mut Held<'_>>) -> Res
         take_over(session, args[1])?;
     }
     may_sync(session)?;
-    let offset = parse_i64(args[2]).ok_or(CommandError::NotInteger)?;
+    let Some(offset) = parse_i64(args[2]) else {
+        let name = name(session);
+        log!(Level::Warning, "Replica {name} asks for synchronization but with a wrong offset");
+        return Err(CommandError::NotInteger);
+    };
     log!(Level::Notice, "Replica {} asks for synchronization", name(session));
     let server = session.server.clone();
     let (replication, request) = (server.node.replication(), Request::parse(args[1], offset));
