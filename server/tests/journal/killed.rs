@@ -3,8 +3,10 @@
 use crate::server;
 use crate::support::client::{Client, Reply};
 use crate::support::process::Server;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Mutex;
+use std::sync::mpsc::{Sender, channel};
 use std::thread;
 use std::time::Duration;
 
@@ -19,7 +21,12 @@ struct Count {
 
 /// Counts up until the node is gone: a counter, a list that grows with it, and two counters on other cores that a
 /// transaction keeps equal to it.
-fn count_up(client: &mut Client, writer: usize, count: &mut Count) -> std::io::Result<()> {
+fn count_up(
+    client: &mut Client,
+    writer: usize,
+    count: &mut Count,
+    writing: &Sender<usize>,
+) -> std::io::Result<()> {
     loop {
         let depth = 1 + count.asked as usize % 7;
         for _ in 0..depth {
@@ -43,6 +50,8 @@ fn count_up(client: &mut Client, writer: usize, count: &mut Count) -> std::io::R
             assert_eq!(n, count.acknowledged + 1);
             count.acknowledged = n;
         }
+        // Nobody listens any more once all writers are at work.
+        let _ = writing.send(writer);
     }
 }
 
@@ -68,14 +77,21 @@ fn kill_again_and_again(policy: &str, times: usize) {
     for round in 0..times {
         let clients: Vec<Client> = (0..WRITERS).map(|_| server.client()).collect();
         let results: Vec<Mutex<Count>> = counts.iter().map(|count| Mutex::new(*count)).collect();
+        let (writing, at_work) = channel();
         thread::scope(|scope| {
             for (writer, mut client) in clients.into_iter().enumerate() {
-                let results = &results;
+                let (results, writing) = (&results, writing.clone());
                 scope.spawn(move || {
                     let mut count = *results[writer].lock().unwrap();
-                    let _ = count_up(&mut client, writer, &mut count).expect_err("it is killed");
+                    let _ = count_up(&mut client, writer, &mut count, &writing).expect_err("it is killed");
                     *results[writer].lock().unwrap() = count;
                 });
+            }
+            let mut waited_for: BTreeSet<usize> = (0..WRITERS).collect();
+            while !waited_for.is_empty()
+                && let Ok(writer) = at_work.recv_timeout(Duration::from_secs(30))
+            {
+                waited_for.remove(&writer);
             }
             thread::sleep(Duration::from_millis(60 + 37 * round as u64 % 150));
             server.kill();
