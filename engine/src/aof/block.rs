@@ -27,7 +27,7 @@
 //!   `synced` (0 for one that is not there), if the header has it; the seconds of a timestamp directly in front of the header, if there is one.
 //!   So no digit of either line can change unseen, and a block can be recognised without those before it.
 //!
-//! A line of its own names the history that all of this is a part of: see [`lineage`](super::lineage).
+//! A line of its own names the history that all of this is a part of: see [`lineage`].
 //!
 //! Reading is lenient: keys in any order, unknown ones skipped. Offsets never decrease within a file; whoever begins
 //! another history (a full synchronisation) begins another file.
