@@ -66,7 +66,9 @@ enum Outcome {
 #[track_caller]
 fn outcome(what: &str, files: &Files, appendonly: bool) -> Outcome {
     // One core and three by turns, or both.
-    let turn = files.values().flatten().fold(0u32, |sum, byte| sum.wrapping_mul(31) + u32::from(*byte)) % 2;
+    let turn =
+        files.values().flatten().fold(0u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(*byte)))
+            % 2;
     let first = outcome_on([1, 3][turn as usize], what, files, appendonly);
     if all() {
         let second = outcome_on([3, 1][turn as usize], what, files, appendonly);
