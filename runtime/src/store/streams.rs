@@ -100,7 +100,13 @@ impl FromReply for OfOne {
     }
 }
 
-/// A bound of ids as commands take it.
+/// A range of ids as commands take it, first and last; none for those that cannot hold an id, which commands refuse.
+fn limits(ids: &impl RangeBounds<StreamId>) -> Option<[String; 2]> {
+    let (start, end) = (ids.start_bound(), ids.end_bound());
+    let is_void = start == Bound::Excluded(&StreamId::MAX) || end == Bound::Excluded(&StreamId::MIN);
+    (!is_void).then(|| [bound(start, "-"), bound(end, "+")])
+}
+
 fn bound(bound: Bound<&StreamId>, infinite: &str) -> String {
     match bound {
         Bound::Included(id) => id.to_string(),
@@ -213,7 +219,9 @@ commands! {
         ids: impl RangeBounds<StreamId>,
         count: usize,
     ) -> Result<Vec<StreamEntry>, Error> {
-        let (start, end) = (bound(ids.start_bound(), "-"), bound(ids.end_bound(), "+"));
+        let Some([start, end]) = limits(&ids) else {
+            return self.xlen(key).map(|_| Vec::new());
+        };
         let count = count.to_string();
         let found: Option<Vec<StreamEntry>> = self.call(&[
             b"XRANGE", key.as_ref(), start.as_bytes(), end.as_bytes(), b"COUNT", count.as_bytes(),
@@ -239,7 +247,9 @@ commands! {
         ids: impl RangeBounds<StreamId>,
         count: usize,
     ) -> Result<Vec<StreamEntry>, Error> {
-        let (start, end) = (bound(ids.start_bound(), "-"), bound(ids.end_bound(), "+"));
+        let Some([start, end]) = limits(&ids) else {
+            return self.xlen(key).map(|_| Vec::new());
+        };
         let count = count.to_string();
         let found: Option<Vec<StreamEntry>> = self.call(&[
             b"XREVRANGE", key.as_ref(), end.as_bytes(), start.as_bytes(), b"COUNT", count.as_bytes(),

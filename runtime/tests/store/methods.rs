@@ -1,6 +1,6 @@
 //! Every typed method beside the command that it stands for: the same reply, the same effect.
 
-use baton::store::{FromReply, Ttl};
+use baton::store::{FromReply, StreamEntry, StreamId, Ttl};
 use baton::{Error, Reply, Store};
 use std::fmt::Debug;
 use std::time::Duration;
@@ -205,6 +205,22 @@ fn sorted_sets() {
     same(zset, |s| s.zpopmin("z", 2), "ZPOPMIN z 2");
     same(zset, |s| s.zpopmax("z", 2), "ZPOPMAX z 2");
     same("SET z text", |s| s.zcard("z"), "ZCARD z");
+}
+
+/// What commands refuse as a bound is a range without ids here, as it is for a `BTreeMap`.
+#[test]
+fn ranges_of_ids_that_hold_none() {
+    let store = Store::memory();
+    store
+        .run(["XADD", "log", "18446744073709551615-18446744073709551615", "last", "entry"])
+        .expect("it is added");
+    let none: Vec<StreamEntry> = Vec::new();
+    assert_eq!(store.xread("log", StreamId::MAX, 1).expect("an empty range"), none);
+    assert_eq!(store.xrev_range("log", ..StreamId::MIN, 1).expect("an empty range"), none);
+    let before = StreamId { seq: u64::MAX - 1, ..StreamId::MAX };
+    assert_eq!(store.xread("log", before, 1).expect("a range").len(), 1);
+    store.set("text", "no stream").expect("it is set");
+    assert!(store.xread("text", StreamId::MAX, 1).is_err(), "another type is refused as ever");
 }
 
 #[test]
