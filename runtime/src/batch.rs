@@ -626,7 +626,7 @@ fn run_call(
     let rng = Rng::seeded(state.shard.rng.next_u64());
     let mut keyspace = Keyspace::one(&mut state.shard, settings, who.db, now_ms);
     keyspace.set_no_touch(who.no_touch);
-    keyspace.set_keep_expired(!command.has(Flag::Write) && node.keeps_expired());
+    node.set_expiry_rules(&mut keyspace, command.has(Flag::Write));
     keyspace.hint(call.key(), call.slot, hash);
     let caller = Caller { no_touch: who.no_touch, id: who.id, ..Caller::default() };
     let hasher = node.hasher();

@@ -399,9 +399,10 @@ impl<'n> Held<'n> {
         let mut shards = Shards(&mut self.states);
         let mut keyspace = Keyspace::many(&mut shards, settings, who.db, self.now_ms);
         keyspace.set_no_touch(who.no_touch);
-        keyspace.set_keep_expired(!command.has(Flag::Write) && node.keeps_expired());
-        if let Some(clock_ms) = self.clock_ms {
-            keyspace.show_time(clock_ms);
+        match self.clock_ms {
+            // The stream of the primary.
+            Some(clock_ms) => keyspace.show_time(clock_ms),
+            None => node.set_expiry_rules(&mut keyspace, command.has(Flag::Write)),
         }
         let (hasher, rng) = (node.hasher(), Rng::seeded(seed));
         let mut ctx = Context { keyspace, out: &mut *out, settings, hasher, rng, caller };

@@ -478,6 +478,13 @@ impl Node {
         self.paused.load(Ordering::Relaxed) || self.replication.is_replica()
     }
 
+    /// What a command of a client finds of keys whose time is over, and what becomes of those that it gives one.
+    #[inline]
+    pub(crate) fn set_expiry_rules(&self, keyspace: &mut Keyspace<'_>, writes: bool) {
+        keyspace.set_keep_expired(!writes && self.keeps_expired());
+        keyspace.set_own_write(writes && self.replication.is_replica());
+    }
+
     /// Moves slots to another core while serving. Each step holds two batons for as long as it takes to move a few
     /// hundred pointers; everything that belongs to a slot (waiting clients, watches) goes with it. Returns how many
     /// slots changed hands.
@@ -613,13 +620,14 @@ impl Node {
     /// One step of active expiry on a core, if its baton is free; true when there is more to do.
     pub fn expire_step(self: &Arc<Self>, core: usize, budget: usize) -> bool {
         use baton_engine::keyspace::expire;
-        // A replica leaves that to its primary.
-        if self.keeps_expired() {
+        if self.paused.load(Ordering::Relaxed) {
             return false;
         }
         let Some(mut state) = self.baton(core).try_take() else { return true };
         let settings = self.settings();
-        let step = expire::step(&mut Keyspace::one(&mut state.shard, &settings, 0, self.now_ms()), budget);
+        // A replica leaves that to its primary, but for what only it knows.
+        let step_over = if self.replication.is_replica() { expire::step_own } else { expire::step };
+        let step = step_over(&mut Keyspace::one(&mut state.shard, &settings, 0, self.now_ms()), budget);
         self.publish_events(&mut state.shard, &settings);
         drop(state);
         self.settle();

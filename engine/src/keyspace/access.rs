@@ -58,6 +58,7 @@ pub struct Keyspace<'a> {
     clock_ms: i64,
     no_touch: bool,
     keep_expired: bool,
+    is_own_write: bool,
     dirty: u64,
     /// A key of the running command, by its place in memory, and its slot: see [`hint`](Self::hint).
     hint: (*const u8, usize, Slot, u64),
@@ -90,6 +91,7 @@ impl<'a> Keyspace<'a> {
             clock_ms: now_ms,
             no_touch: false,
             keep_expired: false,
+            is_own_write: false,
             dirty: 0,
             hint: nowhere,
         }
@@ -115,6 +117,12 @@ impl<'a> Keyspace<'a> {
     /// write nothing: a key must not be added beside one that stayed.
     pub fn set_keep_expired(&mut self, keep_expired: bool) {
         self.keep_expired = keep_expired;
+    }
+
+    /// A client of a replica changes data that are otherwise its primary's: keys that get a time to live now are due here, for
+    /// the primary will never remove them.
+    pub fn set_own_write(&mut self, is_own_write: bool) {
+        self.is_own_write = is_own_write;
     }
 
     /// Tells that `key` is in `slot` and has this hash, which the router has computed already. `key` must be the very slice that is
@@ -494,6 +502,7 @@ impl<'a> Keyspace<'a> {
                     entry.set_expiry(at);
                     let of = |expiry: Option<i64>| Volatile { key: expiry.is_some(), fields: false };
                     self.note_volatile(key, of(old), of(at), at.unwrap_or(i64::MAX));
+                    self.note_own(key, at);
                 }
                 return;
             }
@@ -560,6 +569,7 @@ impl<'a> Keyspace<'a> {
         entry.set_expiry(expiry);
         let (after, due) = (volatile(entry), due_of(entry));
         self.note_volatile(key, before, after, due);
+        self.note_own(key, expiry);
         true
     }
 
@@ -927,9 +937,12 @@ impl<'a> Keyspace<'a> {
         let Some(place) = found.and_then(|found| self.at_mut(found)) else {
             return self.add_entry(key, entry);
         };
-        let (due, after) = (due_of(&entry), volatile(&entry));
-        let before = volatile(&std::mem::replace(place, entry));
+        let (due, after, expiry) = (due_of(&entry), volatile(&entry), entry.expiry());
+        let old = std::mem::replace(place, entry);
+        let (before, old_expiry) = (volatile(&old), old.expiry());
+        drop(old);
         self.note_volatile(key, before, after, due);
+        self.note_own(key, expiry.filter(|_| expiry != old_expiry));
     }
 
     /// The entry at a key, to change; notes no access.
@@ -941,7 +954,7 @@ impl<'a> Keyspace<'a> {
     /// Adds an entry for a key that is not there.
     pub(super) fn add_entry(&mut self, key: &[u8], entry: Entry) {
         let (slot, db) = (self.slot(key), self.db);
-        let (due, after) = (due_of(&entry), volatile(&entry));
+        let (due, after, expiry) = (due_of(&entry), volatile(&entry), entry.expiry());
         let shard = self.shard_mut(slot);
         let (hash, physical) = (shard.hasher().hash(key), shard.physical(db));
         if shard.is_saving() {
@@ -952,6 +965,7 @@ impl<'a> Keyspace<'a> {
         table.insert_unique(hash, entry, |other| hasher.hash(other.key()));
         shard.count_keys(physical, 1);
         self.note_volatile(key, Volatile::default(), after, due);
+        self.note_own(key, expiry);
         self.notify(Class::New, "new", key);
     }
 
@@ -978,6 +992,18 @@ impl<'a> Keyspace<'a> {
         let shard = self.shard_mut(slot);
         let physical = shard.physical(db);
         shard.count_volatile(slot, physical, before, after, due);
+    }
+
+    /// A key got this expiry.
+    #[inline]
+    fn note_own(&mut self, key: &[u8], expiry: Option<i64>) {
+        if self.is_own_write
+            && let Some(due_ms) = expiry
+        {
+            let (slot, db) = (self.slot(key), self.db);
+            let shard = self.shard_mut(slot);
+            shard.own_keys.note((slot.index() as u16, shard.physical(db), key.into()), due_ms);
+        }
     }
 
     pub(super) fn fresh_clock(&self) -> u32 {

@@ -37,6 +37,35 @@ pub fn step(keyspace: &mut Keyspace<'_>, budget: usize) -> Step {
     step
 }
 
+/// One step over what expires on a replica by itself: the keys that its own clients gave a time to live. At most `budget` of them.
+pub fn step_own(keyspace: &mut Keyspace<'_>, budget: usize) -> Step {
+    let (here, now_ms) = (keyspace.db(), keyspace.now_ms());
+    let mut step = Step { expired: 0, done: false };
+    for _ in 0..budget.max(1) {
+        let Some(shard) = keyspace.nth_shard_mut(0) else { break };
+        let Some((slot, physical, key)) = shard.own_keys.pop_due(now_ms) else {
+            step.done = true;
+            break;
+        };
+        let Some(db) = (0..shard.databases()).find(|db| shard.physical(*db) == physical) else { continue };
+        keyspace.select(db);
+        match keyspace.stored_entry(&key).and_then(super::entry::Entry::expiry) {
+            Some(due_ms) if due_ms <= now_ms => {
+                keyspace.expire(&key);
+                step.expired += 1;
+            }
+            Some(due_ms) => {
+                if let Some(shard) = keyspace.nth_shard_mut(0) {
+                    shard.own_keys.note((slot, physical, key), due_ms);
+                }
+            }
+            None => {}
+        }
+    }
+    keyspace.select(here);
+    step
+}
+
 fn walk(keyspace: &mut Keyspace<'_>, mut budget: usize) -> Step {
     let mut step = Step { expired: 0, done: true };
     let Some(shard) = keyspace.shards().next() else { return step };

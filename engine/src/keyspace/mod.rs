@@ -8,6 +8,7 @@
 //! | `access`   | lookups and changes, typed: what commands call                            |
 //! | `whole`    | changes of whole keys and databases: rename, copy, flush, swap            |
 //! | `expire`   | active expiry                                                             |
+//! | `own_keys` | what expires on a replica though its primary does not know it              |
 //! | `evict`    | eviction                                                                  |
 //! | `scan`     | cursors over all slots                                                    |
 //! | `save`     | saving the shard as it was at one moment, while it changes                |
@@ -25,6 +26,7 @@ pub mod entry;
 pub mod evict;
 pub mod expire;
 pub mod notify;
+mod own_keys;
 pub mod save;
 pub mod scan;
 pub mod shard;

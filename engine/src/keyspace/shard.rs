@@ -2,6 +2,7 @@
 
 use super::entry::Entry;
 use super::notify::Event;
+use super::own_keys::{OwnKey, OwnKeys};
 use super::save::{Save, SlotSave};
 use super::stored::{Stored, StoredSection};
 use super::tracked::{Change, TrackedCounts};
@@ -163,6 +164,8 @@ pub struct Shard {
     pub(super) expire_walk: Walk,
     /// Nothing is due before this time: an idle shard is not walked through at all.
     pub(super) quiet_until_ms: i64,
+    /// What expires here though this is a replica.
+    pub(super) own_keys: OwnKeys,
     /// The save that runs, if any.
     pub(super) save: Option<Box<Save>>,
     /// Slots that are still in a file.
@@ -175,6 +178,7 @@ pub struct MovingSlot {
     data: Option<Box<SlotData>>,
     save: Option<SlotSave>,
     stored: Vec<StoredSection>,
+    own_keys: Vec<(OwnKey, i64)>,
 }
 
 impl MovingSlot {
@@ -245,6 +249,7 @@ impl Shard {
             tracked: TrackedCounts::default(),
             expire_walk: Walk::default(),
             quiet_until_ms: 0,
+            own_keys: OwnKeys::default(),
             save: None,
             stored: None,
         }
@@ -371,7 +376,7 @@ impl Shard {
             self.count(data, |count, n| *count -= n);
             self.tracked.subtract(TrackedCounts::of(data));
         }
-        MovingSlot { data, save, stored }
+        MovingSlot { data, save, stored, own_keys: self.own_keys.take_slot(slot) }
     }
 
     /// Owns a slot from now on, with what it held at its owner before. O(1).
@@ -386,6 +391,7 @@ impl Shard {
         self.slots[slot.index()] = moving.data;
         self.put_slot_save(slot, moving.save);
         self.put_stored(slot, moving.stored);
+        moving.own_keys.into_iter().for_each(|(key, due_ms)| self.own_keys.note(key, due_ms));
     }
 
     /// Takes over the keys of a slot, which has none here: who waits for its keys goes on waiting. O(1).
@@ -429,6 +435,7 @@ impl Shard {
             return taken;
         }
         self.forget_stored(physical);
+        self.own_keys.forget_db(physical);
         for slot in Slot::all() {
             let Some(data) = self.existing_slot_mut(slot) else { continue };
             if data.db(physical).is_some_and(|db| !db.table.is_empty()) {
