@@ -188,8 +188,13 @@ pub fn follow(server: &Arc<Server>, host: String, port: u16) -> Result<Followed,
     }
     // Whoever knows this node's history may go on with it: its former replicas, one of which may be the new primary.
     let may_go_on = link.as_ref().is_none_or(Link::may_go_on);
-    if let Some(old) = link.take() {
-        old.stop();
+    match link.take() {
+        Some(old) => old.stop(),
+        None => log!(
+            Level::Notice,
+            "Before turning into a replica, using my own master parameters to synthesize a cached master: I may be able to \
+             synchronize with the new master with just a partial transfer."
+        ),
     }
     server.config.update(|settings| settings.replicaof.0 = Some((Text::new(host.as_bytes()), port)));
     let owner = become_replica(server, &host, port);
@@ -256,6 +261,16 @@ pub fn promote(server: &Arc<Server>) -> bool {
     }
     drop(link);
     logging::set_role(logging::Role::Primary);
+    let history = node.replication().history();
+    if let Some(previous) = history.previous {
+        log!(
+            Level::Notice,
+            "Setting secondary replication ID to {}, valid up to offset: {}. New replication ID is {}",
+            previous.id,
+            previous.end + 1,
+            history.id
+        );
+    }
     server.replica.as_client.lock().take();
     server.replica.is_stale.store(false, Ordering::Release);
     server.replica.async_loading.store(false, Ordering::Release);
@@ -334,7 +349,7 @@ impl Audience for Follower {
             log!(
                 Level::Warning,
                 "== CRITICAL == This replica is sending an error to its master: '{}' after processing the command '{}'",
-                reply.trim_ascii().escape_ascii(),
+                String::from_utf8_lossy(reply.trim_ascii()),
                 args[0].escape_ascii()
             );
         });

@@ -111,7 +111,7 @@ impl Handshake {
                 Some((user, password)) => (Auth, send(&[b"AUTH", user, password], None)),
                 None => tell_port(facts),
             },
-            Auth if error => refused(format!("Unable to AUTH to PRIMARY: {}", text())),
+            Auth if error => refused(format!("Unable to AUTH to MASTER: {}", text())),
             Auth => tell_port(facts),
             Port if facts.address.is_empty() => tell_capabilities(note("REPLCONF listening-port")),
             Port => {

@@ -55,7 +55,7 @@ pub struct StreamOptions {
 #[derive(Debug, thiserror::Error)]
 pub enum SyncError {
     /// It cannot be loaded.
-    #[error("Failed trying to load the MASTER synchronization DB: {0}")]
+    #[error(transparent)]
     Load(#[from] LoadError),
     /// It ends too early, or the connection does.
     #[error("{0}")]

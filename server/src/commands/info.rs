@@ -302,6 +302,8 @@ fn clients(facts: &Facts<'_>, out: &mut String) {
         longest_in = longest_in.max(client.query_bytes.load(Ordering::Relaxed));
         longest_out = longest_out.max(client.output_bytes.load(Ordering::Relaxed) + client.mailbox.bytes());
     }
+    // The primary is one, as long as there is a connection with it.
+    connected += usize::from(server.replica.as_client().is_some());
     fields!(out,
         "connected_clients": connected,
         "cluster_connections": 0,

@@ -3,30 +3,19 @@
 use crate::info;
 use crate::support::client::{Client, Reply};
 use crate::support::process::Server;
-use rustix::process::{Pid, Resource, Rlimit, prlimit};
-use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 const ERROR: &str = "MISCONF Errors writing to the AOF file: File too large";
 
-/// A node that gets errors, rather than a signal, when a file reaches the limit.
 fn server(policy: &str) -> (Server, TempDir) {
-    let directory = tempfile::tempdir().unwrap();
-    let script = directory.path().join("baton");
-    let text = format!("#!/bin/sh\ntrap '' XFSZ\nexec '{}' \"$@\"\n", env!("CARGO_BIN_EXE_baton"));
-    std::fs::write(&script, text).unwrap();
-    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let settings = [("cores", "2"), ("appendonly", "yes"), ("appendfsync", policy), ("save", "")];
-    (Server::start(&script, &settings), directory)
+    Server::limited(&[("cores", "2"), ("appendonly", "yes"), ("appendfsync", policy), ("save", "")])
 }
 
 /// Files may grow by so many bytes beyond the log, or without a limit.
 fn limit(server: &Server, client: &mut Client, more: Option<u64>) {
     let now: u64 = info(client, "aof_current_size").parse().unwrap();
-    let pid = Pid::from_raw(server.pid() as i32).unwrap();
-    let current = more.map(|more| now + more);
-    prlimit(Some(pid), Resource::Fsize, Rlimit { current, maximum: None }).unwrap();
+    server.limit_files(more.map(|more| now + more));
 }
 
 fn large() -> String {

@@ -5,28 +5,10 @@
 
 use crate::support::client::{Client, Reply};
 use crate::support::process::Server;
-use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
-
-/// A node that gets an error rather than a signal when a file grows too large.
-fn limited(settings: &[(&str, &str)]) -> (Server, tempfile::TempDir) {
-    let folder = tempfile::tempdir().expect("a folder");
-    let script = folder.path().join("baton-with-a-limit");
-    let text = format!("#!/bin/sh\ntrap '' XFSZ\nexec '{}' \"$@\"\n", env!("CARGO_BIN_EXE_baton"));
-    fs::write(&script, text).expect("a script");
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("a script that can be run");
-    (Server::start(&script, settings), folder)
-}
-
-fn limit(server: &Server, bytes: Option<u64>) {
-    let pid = Pid::from_raw(server.pid() as i32).expect("a process");
-    let limit = Rlimit { current: bytes, maximum: None };
-    prlimit(Some(pid), Resource::Fsize, limit).expect("the limit is set");
-}
 
 fn info(client: &mut Client, line: &str) -> String {
     let info = client.run("INFO persistence").text();
@@ -94,9 +76,9 @@ fn assert_counted(server: &mut Server, acknowledged: i64, sent: i64) {
 fn a_log_that_cannot_grow_stops_writes_until_it_can() {
     for policy in ["always", "everysec"] {
         let settings = [("appendonly", "yes"), ("appendfsync", policy), ("save", ""), ("cores", "2")];
-        let (mut server, _folder) = limited(&settings);
+        let (mut server, _folder) = Server::limited(&settings);
         server.client().run("SET before 1");
-        limit(&server, Some(20_000));
+        server.limit_files(Some(20_000));
         let (acknowledged, sent) = count_until_refused(&mut server, &"x".repeat(500));
         assert!((20..=40).contains(&acknowledged), "{acknowledged}");
         let mut client = server.client();
@@ -109,7 +91,7 @@ fn a_log_that_cannot_grow_stops_writes_until_it_can() {
             fs::read(server.directory().join("appendonlydir/appendonly.aof.1.incr.aof")).expect("the log");
         assert!(copy.len() <= 20_000);
 
-        limit(&server, None);
+        server.limit_files(None);
         await_reply(&mut server, "SET after 1", &Reply::simple("OK"));
         assert_eq!(info(&mut server.client(), "aof_last_write_status"), "ok");
         assert_counted(&mut server, acknowledged, sent);
@@ -123,8 +105,8 @@ fn a_log_that_cannot_grow_stops_writes_until_it_can() {
 #[test]
 fn a_node_that_is_killed_while_its_log_cannot_grow_has_lost_nothing() {
     let settings = [("appendonly", "yes"), ("appendfsync", "always"), ("save", ""), ("cores", "2")];
-    let (mut server, _folder) = limited(&settings);
-    limit(&server, Some(30_000));
+    let (mut server, _folder) = Server::limited(&settings);
+    server.limit_files(Some(30_000));
     let (acknowledged, sent) = count_until_refused(&mut server, &"y".repeat(700));
     server.kill();
     server.restart();
@@ -134,7 +116,7 @@ fn a_node_that_is_killed_while_its_log_cannot_grow_has_lost_nothing() {
 
 #[test]
 fn a_snapshot_that_fails_stops_writes_until_one_succeeds() {
-    let (mut server, _folder) = limited(&[("save", "3600 1"), ("cores", "2")]);
+    let (mut server, _folder) = Server::limited(&[("save", "3600 1"), ("cores", "2")]);
     let mut client = server.client();
     client.run(&format!("SET key {}", "x".repeat(9_000)));
     client.run("CONFIG SET rdbcompression no");
@@ -143,7 +125,7 @@ fn a_snapshot_that_fails_stops_writes_until_one_succeeds() {
     let good = fs::read(&path).expect("a snapshot");
     client.run("SET other 2");
 
-    limit(&server, Some(4_000));
+    server.limit_files(Some(4_000));
     assert!(client.run("SAVE").is_error());
     let refused = client.run("SET third 3").text();
     assert!(refused.starts_with("MISCONF Redis is configured to save RDB snapshots"), "{refused}");
@@ -156,7 +138,7 @@ fn a_snapshot_that_fails_stops_writes_until_one_succeeds() {
     assert!(fs::read(&path).expect("a snapshot") == good, "the old snapshot is as it was");
     assert_eq!(temporary_files(server.directory()), Vec::<String>::new());
 
-    limit(&server, None);
+    server.limit_files(None);
     client.run("BGSAVE");
     await_idle(&mut client);
     assert_eq!(info(&mut client, "rdb_last_bgsave_status"), "ok");
@@ -174,13 +156,13 @@ fn a_snapshot_that_fails_stops_writes_until_one_succeeds() {
 fn a_rewrite_that_fails_leaves_the_log_in_force() {
     let settings =
         [("appendonly", "yes"), ("save", ""), ("cores", "2"), ("auto-aof-rewrite-percentage", "0")];
-    let (mut server, _folder) = limited(&settings);
+    let (mut server, _folder) = Server::limited(&settings);
     let mut client = server.client();
     for n in 0..40 {
         client.run(&format!("SET key:{n} {}{n}", "z".repeat(1_000)));
     }
     client.run("CONFIG SET rdbcompression no");
-    limit(&server, Some(10_000));
+    server.limit_files(Some(10_000));
     client.run("BGREWRITEAOF");
     await_idle(&mut client);
     assert_eq!(info(&mut client, "aof_last_bgrewrite_status"), "err");
@@ -205,7 +187,7 @@ fn a_rewrite_that_fails_leaves_the_log_in_force() {
 #[test]
 fn a_directory_that_is_gone_is_an_error_until_it_is_back() {
     let settings = [("save", "3600 1"), ("cores", "2"), ("enable-protected-configs", "yes")];
-    let (mut server, _folder) = limited(&settings);
+    let (mut server, _folder) = Server::limited(&settings);
     let mut client = server.client();
     let data = server.directory().join("data");
     fs::create_dir(&data).expect("made");
@@ -266,7 +248,7 @@ fn a_disk_that_is_full_stops_writes_until_there_is_room() {
     let with_directory = [&settings[..], &[("dir", &*directory)]].concat();
     let ballast = disk.0.path().join("ballast");
     fs::write(&ballast, vec![1; 1 << 20]).expect("written");
-    let (mut server, _folder) = limited(&with_directory);
+    let (mut server, _folder) = Server::limited(&with_directory);
     let (acknowledged, sent) = count_until_refused(&mut server, &"d".repeat(3_000));
     let refused = server.client().run("SET after 1").text();
     assert!(refused.contains("No space left on device"), "{refused}");

@@ -26,6 +26,34 @@ fn a_replica_is_read_only_until_it_is_told_otherwise() {
     assert_eq!(here.run("GET own"), Reply::bulk("1"));
 }
 
+/// What clients of a writable replica give a time to live goes by itself: the primary does not know it. All else waits for the primary.
+#[test]
+fn what_only_a_replica_knows_expires_there() {
+    let mut primary = redis(&[]);
+    let mut there = primary.client();
+    there.run("DEBUG SET-ACTIVE-EXPIRE 0");
+    for line in ["SET theirs v PX 30", "SET n 5 PX 30", "SET lasts v", "SELECT 3", "SET theirs v PX 30"] {
+        there.run(line);
+    }
+    let mut replica = follower(primary.port(), &[("replica-read-only", "no"), ("cores", "2")]);
+    let mut here = replica.client();
+    await_offset(&mut there, &mut here);
+    until("their time is over", || here.run("EXISTS theirs n") == Reply::Integer(0));
+    for line in ["SET a v PX 30", "SET b v", "PEXPIRE b 30", "MSET c 1 d 2", "PEXPIRE lasts 30"] {
+        assert!(!here.run(line).is_error(), "{line}");
+    }
+    let by_script = here.call(&["EVAL", "return redis.call('PEXPIRE', KEYS[1], 30)", "1", "c"]);
+    assert_eq!(by_script, Reply::Integer(1));
+    assert_eq!(here.run("INCR n"), Reply::Integer(1), "what is over is no more when something is written");
+    until("its own are gone", || here.run("DBSIZE") == Reply::Integer(3));
+    assert_eq!(
+        here.run("MGET d n theirs").elements().expect("three")[..2],
+        [Reply::bulk("2"), Reply::bulk("1")]
+    );
+    here.run("SELECT 3");
+    assert_eq!((here.run("DBSIZE"), here.run("GET theirs")), (Reply::Integer(1), Reply::NullBulk));
+}
+
 /// Nobody who comes in the first moment finds a primary, which would take writes.
 #[test]
 fn a_replica_is_one_from_the_first_look_on() {
@@ -153,7 +181,7 @@ fn a_password_is_shown() {
     let mut here = replica.client();
     until("it is refused", || replica.log().contains("NOAUTH"));
     here.run("CONFIG SET masterauth wrong");
-    until("it shows the wrong one", || replica.log().contains("Unable to AUTH to PRIMARY: -WRONGPASS"));
+    until("it shows the wrong one", || replica.log().contains("Unable to AUTH to MASTER: -WRONGPASS"));
     here.run("CONFIG SET masterauth secret");
     await_offset(&mut there, &mut here);
     here.run("CONFIG SET masteruser default");
@@ -225,6 +253,8 @@ fn the_primary_is_a_client() {
         until("it is connected again", || info(&mut there, "sync_partial_ok") == again);
         await_offset(&mut there, &mut here);
     }
+    until("two are counted", || info(&mut here, "connected_clients") == "2");
     assert_eq!(here.run("REPLICAOF NO ONE").text(), "OK");
     assert!(!here.run("CLIENT LIST").text().contains(" flags=M "));
+    assert_eq!(info(&mut here, "connected_clients"), "1");
 }

@@ -10,6 +10,7 @@
 //! | `storms`  | cuts, kills and restarts at once, in pairs and chains of both kinds (the same, `BATON_REPLICATION_SEED`) |
 //! | `embedded` | a copy in this process, of all and of a part                                                   |
 //! | `chains` | replicas of replicas, of both kinds, and promotion                                             |
+//! | `settings` | what settings do, where it can be seen                                                    |
 //! | `clients` | what clients of a replica are told, may do, and see                                          |
 
 #[path = "../persistence/data.rs"]
@@ -24,5 +25,6 @@ mod follow;
 mod pair;
 mod proxy;
 mod restarts;
+mod settings;
 mod storms;
 mod trouble;

@@ -66,6 +66,31 @@ fn a_wire_that_is_cut_costs_what_was_missed() {
     assert!(partial >= cuts.min(1), "{partial} partial synchronisations after {cuts} cuts");
 }
 
+/// A snapshot that does not come whole changes nothing: the data still belong to the history of before.
+#[test]
+fn a_full_synchronisation_that_fails_leaves_what_was_there() {
+    for load in ["disabled", "swapdb"] {
+        let (mut first, mut second) = (redis(&[("repl-backlog-size", "10mb")]), redis(&[]));
+        let (mut one, mut two) = (first.client(), second.client());
+        data::fill(&mut one);
+        let mut replica = follower(first.port(), &[("repl-diskless-load", load)]);
+        let mut here = replica.client();
+        await_offset(&mut one, &mut here);
+        two.run("DEBUG POPULATE 100");
+        // Half a minute: the child of a server that is killed may live as long.
+        two.run("CONFIG SET rdb-key-save-delay 300000");
+        assert_eq!(here.run(&format!("REPLICAOF 127.0.0.1 {}", second.port())).text(), "OK");
+        until("a snapshot is on its way", || info(&mut here, "master_sync_in_progress") == "1");
+        second.kill();
+        until("it has failed", || info(&mut here, "master_sync_in_progress") == "0");
+        data::change(&mut one, 1);
+        assert_eq!(here.run(&format!("REPLICAOF 127.0.0.1 {}", first.port())).text(), "OK");
+        assert_equal(&mut one, &mut here, load);
+        let counted = (info(&mut one, "sync_full"), info(&mut one, "sync_partial_ok"));
+        assert_eq!(counted, ("1".into(), "1".into()), "{load}: {}", replica.log_tail());
+    }
+}
+
 #[test]
 fn a_primary_that_is_killed_comes_back_with_what_it_has() {
     let mut primary = redis(&[("appendonly", "yes")]);

@@ -6,12 +6,13 @@
 use std::fs::{self, File};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use tempfile::TempDir;
 
 use super::client::{Client, Reply};
@@ -43,6 +44,24 @@ impl Server {
     #[track_caller]
     pub fn redis(settings: &[(&str, &str)]) -> Server {
         Server::start(&on_path("redis-server"), settings)
+    }
+
+    /// Starts `baton` so that it gets an error rather than a signal when a file reaches [`limit_files`](Self::limit_files). It is
+    /// started by what is in the folder.
+    #[track_caller]
+    pub fn limited(settings: &[(&str, &str)]) -> (Server, TempDir) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let script = folder.path().join("baton-with-a-limit");
+        let text = format!("#!/bin/sh\ntrap '' XFSZ\nexec '{}' \"$@\"\n", env!("CARGO_BIN_EXE_baton"));
+        fs::write(&script, text).expect("a script");
+        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("a script that can be run");
+        (Server::start(&script, settings), folder)
+    }
+
+    /// No file of the server may become longer from now on: to it the disk is full.
+    pub fn limit_files(&self, bytes: Option<u64>) {
+        let limit = Rlimit { current: bytes, maximum: None };
+        prlimit(Some(Pid::from_child(&self.child)), Resource::Fsize, limit).expect("the limit is set");
     }
 
     /// Starts `program` and waits until it answers PING.

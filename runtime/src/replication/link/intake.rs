@@ -28,20 +28,14 @@ impl Worker {
         self.enter(LinkState::Sync);
         wire.silence = "Timeout receiving bulk data from MASTER... If the problem persists try to set the 'repl-timeout' \
             parameter to a larger value.";
-        // Until it is done the data belong to no history.
-        self.set_may_go_on(false);
+        wire.end = "I/O error trying to sync with MASTER: connection lost";
         let figures = self.shared.figures.clone();
         figures.sync_read.store(0, Ordering::Relaxed);
         figures.sync_total.store(0, Ordering::Relaxed);
         let intake = match &settings.intake {
             Intake::StreamIfEmpty(_) if self.is_empty() => None,
             Intake::StreamIfEmpty(file) | Intake::File(file) => Some(file.clone()),
-            Intake::Stream => None,
-            Intake::StreamAfterFlush => {
-                self.begin_replacing(FullSync::Loads)?;
-                sync::throw_away(&self.node, settings.lazy_flush);
-                None
-            }
+            Intake::Stream | Intake::StreamAfterFlush => None,
         };
         let taken = match intake {
             Some(file) => self.take_file(wire, settings, &file, history),
@@ -76,18 +70,25 @@ impl Worker {
         history: Option<(ReplId, u64)>,
     ) -> Result<(), Down> {
         let storage = self.node.storage();
-        let failed = |doing: &str, error: std::io::Error| {
-            Down::Lost(format!("Failed trying to {doing} the MASTER synchronization DB to disk: {error}"))
+        let failed = |doing: &'static str| {
+            move |error: std::io::Error| {
+                Down::Lost(format!("{doing} MASTER <-> REPLICA synchronization: {error}"))
+            }
         };
-        self.owner.note(Weight::Notice, "MASTER <-> REPLICA sync: receiving the snapshot to disk");
-        let temp = storage.create(&file.temp).map_err(|error| failed("write", error))?;
-        let received = self.receive_payload(wire, |data| {
-            temp.append(&[data]).map_err(|error| failed("write", error))?;
+        let temp = storage.create(&file.temp).map_err(failed("Opening the temp file needed for"))?;
+        let write = "Write error or short write writing to the DB dump file needed for";
+        let received = self.receive_payload(wire, "to disk", |data| {
+            temp.append(&[data]).map_err(failed(write))?;
             Ok(())
         });
         let placed = received.and_then(|()| {
-            temp.sync_data().map_err(|error| failed("sync", error))?;
-            storage.rename(&file.temp, &file.path).map_err(|error| failed("rename", error))
+            temp.sync_data().map_err(failed("Failed trying to sync the temp DB to disk in"))?;
+            storage.rename(&file.temp, &file.path).map_err(|error| {
+                let name = file.path.file_name().unwrap_or_default().display();
+                Down::Lost(format!(
+                    "Failed trying to rename the temp DB into {name} in MASTER <-> REPLICA synchronization: {error}"
+                ))
+            })
         });
         if let Err(down) = placed {
             // What is half there is of no use.
@@ -95,6 +96,7 @@ impl Worker {
             return Err(down);
         }
         self.begin_replacing(FullSync::Loads)?;
+        self.owner.note(Weight::Notice, "MASTER <-> REPLICA sync: Flushing old data");
         sync::throw_away(&self.node, settings.lazy_flush);
         self.owner.note(Weight::Notice, "MASTER <-> REPLICA sync: Loading DB in memory");
         let options = LoadOptions {
@@ -119,7 +121,7 @@ impl Worker {
         let loaded = loaded.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         let db = loaded.map_err(|error| {
             sync::throw_away(&self.node, settings.lazy_flush);
-            Down::Lost(error.to_string())
+            Down::Lost(format!("Failed trying to load the MASTER synchronization DB from disk: {error}"))
         })?;
         wire.last_io = Instant::now();
         let node = self.node.clone();
@@ -134,10 +136,16 @@ impl Worker {
         settings: &LinkSettings,
         history: Option<(ReplId, u64)>,
     ) -> Result<(), Down> {
+        let mut payload = Payload::default();
+        // The primary may have to wait with its snapshot: until it comes, what is here can be read.
+        self.begin_payload(wire, &mut payload, "to parser")?;
+        if settings.intake == Intake::StreamAfterFlush {
+            self.begin_replacing(FullSync::Loads)?;
+            sync::throw_away(&self.node, settings.lazy_flush);
+        }
         // Data of another history are not worth looking at meanwhile, though they stay until the new ones are whole.
         let is_same = history.as_ref().is_some_and(|(id, _)| *id == self.node.replication().history().id);
         let step = if self.is_empty() || !is_same { FullSync::Loads } else { FullSync::LoadsBeside };
-        self.owner.note(Weight::Notice, "MASTER <-> REPLICA sync: receiving the snapshot to parser");
         if self.is_stopped() {
             return Err(Down::Stopped);
         }
@@ -151,7 +159,7 @@ impl Worker {
         let name: Arc<str> = format!("the snapshot of {}:{}", self.host, self.port).into();
         let figures = self.shared.figures.clone();
         figures.load.begin(self.node.now_ms());
-        let mut payload = Payload::default();
+        figures.load.total.store(figures.sync_total.load(Ordering::Relaxed), Ordering::Relaxed);
         // The thread of the link reads, its errors are its own; those of the snapshot end the reading.
         let mut down = None;
         let filled = sync::from_stream(&self.node, &name, &options, &figures.load, |buffer| {
@@ -167,8 +175,11 @@ impl Worker {
         if let Some(down) = down {
             return Err(down);
         }
-        let filled = filled.map_err(|error| Down::Lost(error.to_string()))?;
+        let filled = filled.map_err(|error| {
+            Down::Lost(format!("Failed trying to load the MASTER synchronization DB from socket: {error}"))
+        })?;
         self.begin_replacing(step)?;
+        self.owner.note(Weight::Notice, "MASTER <-> REPLICA sync: Swapping active DB with loaded DB");
         let node = self.node.clone();
         sync::take_over(&node, filled, settings.lazy_flush, |held, db| {
             self.adopt(held, db, history, settings.backlog)
@@ -180,6 +191,9 @@ impl Worker {
         if self.is_stopped() {
             return Err(Down::Stopped);
         }
+        // Until it is done the data belong to no history. Up to here they belong to that of before: a snapshot that is not whole
+        // changes nothing.
+        self.set_may_go_on(false);
         self.owner.full_sync(FullSync::Begins);
         if step == FullSync::Loads {
             self.owner.full_sync(step);
@@ -212,11 +226,40 @@ impl Worker {
     fn receive_payload(
         &self,
         wire: &mut Wire,
+        to: &str,
         mut take: impl FnMut(&[u8]) -> Result<(), Down>,
     ) -> Result<(), Down> {
         let mut payload = Payload::default();
+        self.begin_payload(wire, &mut payload, to)?;
         loop {
             if let Came::All = self.next_data(wire, &mut payload, &mut take)? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Waits until the snapshot begins.
+    fn begin_payload(&self, wire: &mut Wire, payload: &mut Payload, to: &str) -> Result<(), Down> {
+        let figures = &self.shared.figures;
+        loop {
+            let (piece, used) = payload.next(&wire.buffer).map_err(|error| Down::Lost(error.to_string()))?;
+            let begun = match piece {
+                Piece::Begin(len) => Some(len),
+                Piece::More => {
+                    wire.sign_of_life();
+                    self.receive(wire)?;
+                    None
+                }
+                _ => None,
+            };
+            wire.use_up(used);
+            if let Some(len) = begun {
+                figures.sync_total.store(len.unwrap_or(0), Ordering::Relaxed);
+                let what = len.map_or_else(
+                    || "streamed RDB from master with EOF".to_owned(),
+                    |len| format!("{len} bytes from master"),
+                );
+                self.owner.note(Weight::Notice, &format!("MASTER <-> REPLICA sync: receiving {what} {to}"));
                 return Ok(());
             }
         }
@@ -241,11 +284,7 @@ impl Worker {
                     wire.sign_of_life();
                     self.receive(wire)?;
                 }
-                Piece::Alive => {}
-                Piece::Begin(len) => {
-                    figures.sync_total.store(len.unwrap_or(0), Ordering::Relaxed);
-                    figures.load.total.store(len.unwrap_or(0), Ordering::Relaxed);
-                }
+                Piece::Alive | Piece::Begin(_) => {}
                 Piece::Data(data) => {
                     figures.sync_read.fetch_add(data.len() as u64, Ordering::Relaxed);
                     take(data)?;

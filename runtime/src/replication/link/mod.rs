@@ -241,6 +241,7 @@ struct Worker {
 impl Worker {
     fn run(mut self) {
         while !self.is_stopped() {
+            let began = Instant::now();
             let ended = catch_unwind(AssertUnwindSafe(|| self.follow()));
             *self.shared.closer.lock() = None;
             if self.is_stopped() {
@@ -250,7 +251,9 @@ impl Worker {
                 Ok(Down::Stopped) => break,
                 Ok(Down::Lost(why)) => {
                     self.owner.note(Weight::Warning, &why);
-                    SECOND
+                    // Who followed comes back at once: the primary keeps what was missed for so long only.
+                    let followed = self.shared.figures.state() == LinkState::Connected;
+                    if followed && began.elapsed() >= SECOND { Duration::ZERO } else { SECOND }
                 }
                 Ok(Down::Astray(why)) => {
                     self.set_may_go_on(false);
@@ -273,7 +276,7 @@ impl Worker {
             };
             self.down();
             let mut rest = self.shared.rest.lock();
-            if !self.is_stopped() {
+            if !self.is_stopped() && !pause.is_zero() {
                 self.shared.bell.wait_for(&mut rest, pause);
             }
         }
@@ -335,7 +338,13 @@ impl Worker {
     }
 
     fn connect(&self, settings: &LinkSettings) -> Result<Wire, Down> {
-        let failed = |error: std::io::Error| Down::Lost(format!("Unable to connect to MASTER: {error}"));
+        let failed = |error: std::io::Error| {
+            Down::Lost(match error.kind() {
+                std::io::ErrorKind::TimedOut => "Timeout connecting to the MASTER...".to_owned(),
+                _ if error.raw_os_error().is_some() => format!("Error condition on socket for SYNC: {error}"),
+                _ => format!("Unable to connect to MASTER: {error}"),
+            })
+        };
         let connection = self.connector.connect(&self.host, self.port, settings.timeout).map_err(failed)?;
         connection.set_timeout(LOOK).map_err(failed)?;
         *self.shared.closer.lock() = Some(connection.closer().map_err(failed)?);
@@ -383,7 +392,11 @@ impl Worker {
                 }
                 self.receive(wire)?;
             };
+            let before = state;
             (state, action) = state.on(&line, &facts);
+            if before == Handshake::Ping && state != Handshake::Ping && state != Handshake::Over {
+                self.owner.note(Weight::Notice, "Master replied to PING, replication can continue...");
+            }
         }
     }
 
@@ -395,6 +408,10 @@ impl Worker {
         let count = wire.receive()?;
         if count > 0 {
             self.shared.figures.last_io_ms.store(self.node.now_ms(), Ordering::Relaxed);
+        } else {
+            // It may have been changed while the primary is silent.
+            wire.timeout = self.owner.settings().timeout;
+            wire.check_silence()?;
         }
         Ok(count)
     }
@@ -421,6 +438,8 @@ impl Worker {
         self.set_may_go_on(true);
         self.shared.figures.partial.fetch_add(1, Ordering::Relaxed);
         self.owner.note(Weight::Notice, "Successful partial resynchronization with master.");
+        let accepted = "MASTER <-> REPLICA sync: Master accepted a Partial Resynchronization.";
+        self.owner.note(Weight::Notice, accepted);
         Ok(())
     }
 
@@ -430,6 +449,7 @@ impl Worker {
         let mut applier = Applier::new(self.node.clone(), self.owner.clone(), self.filter.clone(), primary);
         let mut cutter = Cutter::new(self.stream_db);
         wire.silence = "MASTER timeout: no data nor PING received...";
+        wire.end = wire::CLOSED;
         self.acknowledge(wire)?;
         let mut acknowledged = Instant::now();
         loop {

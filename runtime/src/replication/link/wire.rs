@@ -13,6 +13,9 @@ const LINE_MAX: usize = 4096;
 /// Between two signs of life.
 const SECOND: Duration = Duration::from_secs(1);
 
+/// What is wrong when the primary closes the connection.
+pub(super) const CLOSED: &str = "The primary closed the connection";
+
 /// A connection with what has come on it.
 pub(super) struct Wire {
     connection: Box<dyn Connection>,
@@ -20,9 +23,12 @@ pub(super) struct Wire {
     pub(super) buffer: BytesMut,
     scratch: Vec<u8>,
     pub(super) last_io: Instant,
-    timeout: Duration,
+    /// `repl-timeout`, as it is now.
+    pub(super) timeout: Duration,
     /// What is wrong when nothing comes for that long.
     pub(super) silence: &'static str,
+    /// What is wrong when the primary closes it.
+    pub(super) end: &'static str,
     /// The last sign of life that was given while the primary waits.
     last_sign: Instant,
 }
@@ -36,7 +42,8 @@ impl Wire {
             scratch: vec![0; READ_BYTES],
             last_io: now,
             timeout,
-            silence: "Timeout connecting to the PRIMARY...",
+            silence: "Timeout connecting to the MASTER...",
+            end: CLOSED,
             last_sign: now,
         }
     }
@@ -66,20 +73,21 @@ impl Wire {
     /// Waits a moment for bytes; how many came.
     pub(super) fn receive(&mut self) -> Result<usize, Down> {
         match self.connection.read(&mut self.scratch) {
-            Ok(0) => Err(Down::Lost("The primary closed the connection".to_owned())),
+            Ok(0) => Err(Down::Lost(self.end.to_owned())),
             Ok(count) => {
                 self.buffer.extend_from_slice(&self.scratch[..count]);
                 self.last_io = Instant::now();
                 Ok(count)
             }
-            Err(error) if is_pause(&error) => {
-                if self.last_io.elapsed() > self.timeout {
-                    return Err(Down::Lost(self.silence.to_owned()));
-                }
-                Ok(0)
-            }
+            Err(error) if is_pause(&error) => Ok(0),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// # Errors
+    /// The primary has been silent for too long.
+    pub(super) fn check_silence(&self) -> Result<(), Down> {
+        if self.last_io.elapsed() > self.timeout { Err(Down::Lost(self.silence.to_owned())) } else { Ok(()) }
     }
 
     pub(super) fn use_up(&mut self, count: usize) {
