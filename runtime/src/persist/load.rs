@@ -2,6 +2,7 @@
 
 use super::feed::on_all_cores;
 use crate::node::Node;
+use crate::replication::Moment;
 use baton_engine::keyspace::stored::{StoredSection, entry_of};
 use baton_engine::rdb::file::{Item, Reader, Record};
 use baton_engine::rdb::{Family, RdbError};
@@ -21,7 +22,8 @@ const WINDOW: usize = 32;
 pub struct LoadOptions {
     /// Checks the checksum of a snapshot that is loaded whole (`rdbchecksum`).
     pub verify: bool,
-    /// Leaves keys out whose time is over. Not for the base of a log: what follows may speak of them.
+    /// Leaves keys out whose time is over. Not for the base of a log: what follows may speak of them. Not of a snapshot that
+    /// says where it stands in the stream of replication either: replicas that go on there have these keys.
     pub skip_expired: bool,
     /// Reads files of versions that are not known, up to what cannot be read (`rdb-version-check relaxed`).
     pub any_version: bool,
@@ -260,7 +262,7 @@ fn whole(
 ) -> Result<Loaded, LoadError> {
     let settings = node.settings().clone();
     let now_ms = node.now_ms();
-    let skip_before = if options.skip_expired { now_ms } else { i64::MIN };
+    let mut skip_before = None;
     let apply = |core: usize, raw: Vec<Raw<'_>>| {
         let mut entries = Vec::with_capacity(raw.len());
         for one in raw {
@@ -314,7 +316,14 @@ fn whole(
                     check_version(name, found, version, options)?;
                     family = found;
                 }
-                Item::Key(key) if key.expiry_ms.is_some_and(|at| at < skip_before) => {
+                Item::Key(key)
+                    if key.expiry_ms.is_some_and(|at| {
+                        // Of a history that goes on here the replicas have these keys, too: they go as keys go, and replicas hear of it.
+                        let goes_on = || Moment::of_aux(&loaded.aux).is_some();
+                        let skips = || if options.skip_expired && !goes_on() { now_ms } else { i64::MIN };
+                        at < *skip_before.get_or_insert_with(skips)
+                    }) =>
+                {
                     loaded.expired += 1;
                     progress.expired.fetch_add(1, Ordering::Relaxed);
                 }

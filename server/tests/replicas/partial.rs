@@ -1,6 +1,8 @@
 //! Replicas go on where they were.
 
 use crate::data::{change, expect_ok, fill};
+use crate::support::client::Reply;
+use crate::support::process::Server;
 use crate::{assert_equal, figure, primary, replica, until};
 
 #[test]
@@ -54,6 +56,32 @@ fn after_a_restart_of_the_primary() {
     assert_equal(&mut primary, &mut replica);
     assert_eq!(figure(&mut primary, "sync_partial_ok"), "1", "{}", primary.log_tail());
     assert_eq!(figure(&mut primary, "sync_full"), "0");
+}
+
+/// Baton in the place of a real primary, with its snapshot: keys whose time is over by then are still at the replicas, which hear of
+/// their end.
+#[test]
+fn after_a_real_primary_with_its_snapshot() {
+    let mut primary = Server::redis(&[("enable-debug-command", "yes"), ("save", "1000 1000")]);
+    let mut client = primary.client();
+    client.run("DEBUG SET-ACTIVE-EXPIRE 0");
+    fill(&mut client);
+    (0..20).for_each(|n| expect_ok(&mut client, &["SET", &format!("over:{n}"), "v", "PX", "1"]));
+    let mut replica = replica(&primary, &[]);
+    until("it follows", || figure(&mut replica, "master_link_status") == "up");
+    until("it has acknowledged all", || {
+        let all = format!("offset={},", figure(&mut primary, "master_repl_offset"));
+        figure(&mut primary, "slave0").contains(&all)
+    });
+    assert!(primary.terminate().success());
+    primary.become_baton(&[("enable-debug-command", "yes"), ("save", ""), ("repl-diskless-sync-delay", "0")]);
+    primary.restart();
+    let port = primary.port().to_string();
+    expect_ok(&mut replica.client(), &["REPLICAOF", "127.0.0.1", &port]);
+    until("its keys are gone", || replica.client().run("KEYS over:*") == Reply::Array(Vec::new()));
+    assert_equal(&mut primary, &mut replica);
+    let counted = (figure(&mut primary, "sync_partial_ok"), figure(&mut primary, "sync_full"));
+    assert_eq!(counted, ("1".to_owned(), "0".to_owned()), "{}", primary.log_tail());
 }
 
 /// A primary that lost what its replica has must not let it go on.
