@@ -243,6 +243,13 @@ impl Snapshots {
             run.fail(SnapshotError::Aborted(why));
         }
     }
+
+    /// Calls the snapshot of this number off, if it has begun and is on its way still: it is for replicas that are gone.
+    pub fn nobody_left(&self, number: u64) {
+        if let Some(run) = self.current().filter(|run| run.number == number && self.is_running()) {
+            run.fail(SnapshotError::NobodyLeft);
+        }
+    }
 }
 
 impl Run {

@@ -212,6 +212,7 @@ impl Session {
         self.follow_users();
         self.authenticated
             && self.transaction.is_none()
+            && self.replica.is_none()
             && self.reply_mode == ReplyMode::On
             && !self.tracking.is_marked()
             && (self.subscriptions.is_none() || self.who.resp3)
@@ -279,6 +280,8 @@ impl Session {
             },
             Err(_) if is_http(args[0]) => self.hang_up_on_http(),
             Err(error) => {
+                // No command at all, to whoever looks.
+                self.client.last_command.store(usize::MAX, Ordering::Relaxed);
                 self.refuse(&error);
                 After::Go
             }
@@ -474,8 +477,9 @@ impl Session {
             )));
         }
         let of_data = [Flag::Write, Flag::ReadOnly, Flag::MayReplicate];
-        if self.client.is_monitor.load(Ordering::Relaxed) && of_data.into_iter().any(|flag| command.has(flag))
-        {
+        let is_fed = self.client.is_monitor.load(Ordering::Relaxed) || self.served().is_some();
+        if is_fed && of_data.into_iter().any(|flag| command.has(flag)) {
+            self.client.last_command.store(command.shown_as, Ordering::Relaxed);
             return Err(CommandError::text("ERR Replica can't interact with the keyspace"));
         }
         Ok(())

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 mod acl;
 mod admin;
-mod client;
+pub mod client;
 mod command;
 pub mod command_keys;
 mod config;

@@ -208,8 +208,9 @@ fn psync(session: &mut Session, args: &[&[u8]], _: Option<&mut Held<'_>>) -> Res
             replication.counts.partial_ok.fetch_add(1, Ordering::Relaxed);
             log!(
                 Level::Notice,
-                "Partial resynchronization request from {} accepted. It goes on at offset {offset}.",
-                name(session)
+                "Partial resynchronization request from {} accepted. Sending {} bytes of backlog starting from offset {offset}.",
+                name(session),
+                server.node.journal().pushed().saturating_sub(served.with(|replica| replica.has))
             );
             Ok(Flow::Replicate(served))
         }

@@ -6,9 +6,10 @@
 
 use super::{Connection, Event, Socket};
 use crate::client::End;
+use crate::commands::client::describe;
 use crate::log;
 use crate::logging::Level;
-use crate::replication::{limits, memory_limit};
+use crate::replication::{call_off_if_useless, limits, memory_limit};
 use crate::server::Server;
 use baton::replication::backlog::Lost;
 use baton::replication::catch_up::catch_up;
@@ -47,6 +48,7 @@ struct Leaving {
 impl Drop for Leaving {
     fn drop(&mut self) {
         self.server.node.replication().served.remove(self.served.id);
+        call_off_if_useless(&self.server);
         let name = format!("{}:{}", self.served.address(), self.served.with(|replica| replica.facts.port));
         log!(Level::Notice, "Connection with replica {name} lost.");
     }
@@ -81,13 +83,40 @@ impl<S: Socket> Connection<S> {
                     // Boxed: it may lead here, and is rare.
                     Box::pin(self.process()).await;
                     self.release_input();
-                    // Whatever was answered has no place in the stream.
-                    self.session.out.truncate(0);
+                    if !self.session.out.is_empty() {
+                        self.end_for_reply();
+                    }
                 }
             }
         }
         self.session.client.end(End::Now);
         drop(leaving);
+    }
+
+    /// The replica gave a command that is answered. The answer has no place in the stream, and who gives such commands is not what
+    /// it says.
+    fn end_for_reply(&mut self) {
+        let (server, client) = (&self.server, &self.session.client);
+        let command = match client.last_command.load(Ordering::Relaxed) {
+            usize::MAX => "<unknown>",
+            id => &server.node.registry.get(id).name,
+        };
+        let reply = self.session.out.as_bytes();
+        if reply.starts_with(b"-") {
+            let error = String::from_utf8_lossy(reply.trim_ascii());
+            log!(
+                Level::Warning,
+                "== CRITICAL == This master is sending an error to its replica: '{error}' after processing the command '{command}'"
+            );
+        }
+        let described = describe(server, client, 0);
+        log!(
+            Level::Warning,
+            "Replica generated a reply to command '{command}', disconnecting it: {}",
+            String::from_utf8_lossy(&described)
+        );
+        self.session.out.truncate(0);
+        self.session.client.end(End::Now);
     }
 
     /// Sends what there is to send, and waits for what comes first.
@@ -175,10 +204,15 @@ impl<S: Socket> Connection<S> {
                 served.end_transfer();
                 self.tell(served, primary::Event::Sent);
                 let name = served.address();
-                log!(
-                    Level::Notice,
-                    "Synchronization with replica {name} succeeded: all of the snapshot is sent"
-                );
+                if mark.is_some() {
+                    log!(
+                        Level::Notice,
+                        "Streamed RDB transfer with replica {name} succeeded (socket). Waiting for REPLCONF ACK from slave to \
+                         enable streaming"
+                    );
+                } else {
+                    log!(Level::Notice, "Synchronization with replica {name} succeeded");
+                }
             }
         }
     }

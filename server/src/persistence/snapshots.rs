@@ -71,7 +71,7 @@ pub(super) fn begin_with(
     begin_as(server, save_options(&server.settings()), at_point)
 }
 
-/// Begins to write a snapshot that is sent to replicas when it is whole; `at_point` decides at its moment to whom.
+/// Begins to write a snapshot that is sent to replicas when it is whole; `at_point` decides at its moment to whom. Its number.
 ///
 /// # Errors
 /// As [`begin`].
@@ -79,8 +79,8 @@ pub fn begin_for_replicas(
     server: &Arc<Server>,
     save: SaveOptions,
     at_point: impl FnOnce(&mut Held<'_>) + Send + 'static,
-) -> Result<(), SnapshotError> {
-    begin_as(server, save, at_point).map(drop)
+) -> Result<u64, SnapshotError> {
+    begin_as(server, save, at_point)
 }
 
 fn begin_as(
@@ -153,7 +153,7 @@ fn ended(server: &Arc<Server>, name: &str, result: Result<Written, SnapshotError
         }
         Err(error) => {
             // One that was called off says nothing about the disk.
-            let aborted = matches!(error, SnapshotError::Aborted(_));
+            let aborted = matches!(error, SnapshotError::Aborted(_) | SnapshotError::NobodyLeft);
             figures.last_ok.store(aborted && figures.last_ok.load(Ordering::Relaxed), Ordering::Relaxed);
             log!(Level::Warning, "Background saving error: {error}");
             *figures.last_error.lock() = Some(error);

@@ -20,6 +20,7 @@ pub fn chores(server: &Arc<Server>) {
     let now_ms = server.node.now_ms();
     failover::look(server, now_ms);
     full_sync::start_if_due(server);
+    full_sync::call_off_if_useless(server);
     if now_ms - server.replicas.last_chores_ms.load(Ordering::Relaxed) < PERIOD_MS {
         return;
     }

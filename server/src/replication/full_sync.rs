@@ -116,28 +116,41 @@ fn join(server: &Arc<Server>, held: &mut Held<'_>, kind: (How, Filter)) -> Vec<A
 /// A snapshot that is sent as it is made.
 fn diskless(server: &Arc<Server>, settings: &Settings) -> Result<(), SnapshotError> {
     let fanout = Fanout::default();
-    let (own, to) = (server.clone(), fanout.clone());
+    let (own, to, taking) = (server.clone(), fanout.clone(), server.clone());
     let at_point = move |held: &mut Held<'_>| {
         let joined = join(&own, held, (How::Diskless, Filter::default()));
         joined.iter().filter_map(|served| served.transfer()).for_each(|transfer| to.add(transfer));
         joined.len()
     };
-    let ended = |result: Result<(Written, usize), SnapshotError>| match result {
-        Ok((written, replicas)) => log!(
-            Level::Notice,
-            "Diskless snapshot for {replicas} replicas: {} keys, {} bytes, RDB version {}, {:.3} seconds, all cores held for \
-             {} us",
-            written.keys,
-            written.bytes,
-            written.version.number(),
-            written.took.as_secs_f64(),
-            written.held.as_micros()
-        ),
+    let ended = move |result: Result<(Written, usize), SnapshotError>| match result {
+        Ok((written, replicas)) => {
+            log!(
+                Level::Notice,
+                "Diskless snapshot for {replicas} replicas: {} keys, {} bytes, RDB version {}, {:.3} seconds, all cores held \
+                 for {} us",
+                written.keys,
+                written.bytes,
+                written.version.number(),
+                written.took.as_secs_f64(),
+                written.held.as_micros()
+            );
+            let still_up = still_taking(&taking, How::Diskless);
+            log!(
+                Level::Notice,
+                "Diskless rdb transfer, done reading from pipe, {still_up} replicas still up."
+            );
+            log!(Level::Notice, "Background RDB transfer terminated with success");
+        }
+        Err(SnapshotError::NobodyLeft) => {
+            log!(Level::Notice, "Diskless rdb transfer, last replica dropped, killing fork child.");
+        }
         Err(error) => log!(Level::Warning, "Diskless snapshot for replicas: {error}"),
     };
-    server.node.stream_snapshot(options(settings), fanout, at_point, ended)?;
+    let run = server.node.stream_snapshot(options(settings), fanout, at_point, ended)?;
+    *server.replicas.snapshot.lock() = Some((run.number(), How::Diskless));
     server.snapshots.last_try_s.store(server.node.now_ms() / 1_000, Ordering::Relaxed);
     log!(Level::Notice, "Starting BGSAVE for SYNC with target: replicas sockets");
+    log!(Level::Notice, "Background RDB transfer started by pid {}", std::process::id());
     Ok(())
 }
 
@@ -146,7 +159,29 @@ fn by_file(server: &Arc<Server>, settings: &Settings) -> Result<(), SnapshotErro
     let own = server.clone();
     let at_point = move |held: &mut Held<'_>| drop(join(&own, held, (How::Disk, Filter::default())));
     log!(Level::Notice, "Starting BGSAVE for SYNC with target: disk");
-    persistence::begin_for_replicas(server, save_options(settings), at_point)
+    let number = persistence::begin_for_replicas(server, save_options(settings), at_point)?;
+    *server.replicas.snapshot.lock() = Some((number, How::Disk));
+    Ok(())
+}
+
+/// How many replicas are there that wait for the rest of a snapshot, or have just been sent it.
+fn still_taking(server: &Server, how: How) -> usize {
+    let takes = |phase: Phase| match how {
+        How::Disk => matches!(phase, Phase::Saving { .. }),
+        How::Diskless => matches!(phase, Phase::Streaming { .. } | Phase::Loading),
+    };
+    let all = server.node.replication().served.all();
+    all.iter().filter(|served| served.with(|replica| takes(replica.phase))).count()
+}
+
+/// A replica has left: the snapshot that was begun for it and is of no use to anybody else is called off. One in the file of the
+/// node is of use if the node is to keep snapshots.
+pub fn call_off_if_useless(server: &Server) {
+    let Some((number, how)) = *server.replicas.snapshot.lock() else { return };
+    let is_kept = how == How::Disk && !server.settings().save.0.is_empty();
+    if !is_kept && still_taking(server, how) == 0 {
+        server.node.snapshots.nobody_left(number);
+    }
 }
 
 /// Replicas read the oldest version that holds the data.

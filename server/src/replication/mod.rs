@@ -17,13 +17,13 @@ mod full_sync;
 
 pub use chores::{chores, count_good, request_acks, settings_changed};
 pub use end::wait_for_replicas;
-pub use full_sync::{file_is_over, start_if_due};
+pub use full_sync::{call_off_if_useless, file_is_over, start_if_due};
 
 use crate::config::Settings;
 use crate::server::Server;
 use baton::replication::backlog::Backlog;
 use baton::replication::failover::Failover;
-use baton::replication::primary::Limits;
+use baton::replication::primary::{How, Limits};
 use baton::replication::random_id;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -46,6 +46,8 @@ pub struct Serving {
     pub too_few: AtomicBool,
     /// Only one of those who look whether a snapshot is due begins it.
     starting: Mutex<()>,
+    /// The last snapshot that was begun for replicas: its number, and how it gets to them.
+    snapshot: Mutex<Option<(u64, How)>>,
     /// A replica is about to take over.
     pub failover: Mutex<Failover>,
     /// It does not want to.

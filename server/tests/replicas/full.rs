@@ -79,6 +79,31 @@ fn changes_meanwhile(diskless: &str, keys: usize) -> usize {
     turns
 }
 
+/// A snapshot that was begun for replicas is called off with the last of them, unless the node is to keep snapshots.
+#[test]
+fn a_snapshot_that_nobody_wants_any_more() {
+    for (diskless, save, goes_on) in [("yes", "900 1", false), ("no", "", false), ("no", "900 1", true)] {
+        let mut primary = primary(&[("repl-diskless-sync", diskless), ("save", save)]);
+        let mut client = primary.client();
+        expect_ok(&mut client, &["DEBUG", "POPULATE", "1000", "filler", "10"]);
+        // A thousand seconds.
+        expect_ok(&mut client, &["CONFIG", "SET", "rdb-key-save-delay", "1000000"]);
+        let mut replicas = [replica(&primary, &[]), replica(&primary, &[])];
+        // The second may have come too late for the snapshot.
+        until("both wait", || figure(&mut primary, "slave1").contains("state=wait_bgsave"));
+        until("the snapshot begins", || figure(&mut primary, "rdb_bgsave_in_progress") == "1");
+        let is_on = |primary: &mut _| figure(primary, "rdb_bgsave_in_progress") == "1";
+        replicas.iter_mut().for_each(|replica| replica.kill());
+        until("they are forgotten", || figure(&mut primary, "connected_slaves") == "0");
+        if goes_on {
+            assert!(is_on(&mut primary), "{diskless} {save}");
+        } else {
+            until("it is called off", || !is_on(&mut primary));
+        }
+        assert_eq!(figure(&mut primary, "rdb_last_bgsave_status"), "ok");
+    }
+}
+
 /// A replica that dies in the middle of its snapshot holds nobody up, and can come again.
 #[test]
 fn a_replica_dies_in_the_middle() {

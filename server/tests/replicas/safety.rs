@@ -193,3 +193,32 @@ fn no_end_while_the_log_begins() {
     client.send(&["SHUTDOWN", "NOSAVE", "FORCE"]).expect("sent");
     until("it ends", || primary.exited().is_some());
 }
+
+/// Who follows the stream and gives commands that are answered is sent away: there is no place for answers.
+#[test]
+fn a_replica_that_asks_is_sent_away() {
+    let mut primary = primary(&[]);
+    for (command, refused) in [("PING", false), ("XINFO HELP", false), ("GET k", true), ("NONSENSE", false)] {
+        let mut replica = primary.client();
+        replica.send(&["REPLCONF", "capa", "eof", "capa", "psync2"]).expect("sent");
+        assert_eq!(replica.receive().expect("an answer"), Reply::simple("OK"));
+        replica.send(&["PSYNC", "?", "-1"]).expect("sent");
+        assert!(replica.receive().expect("an answer").text().starts_with("FULLRESYNC"));
+        let words: Vec<&str> = command.split(' ').collect();
+        replica.send(&words).expect("sent");
+        let name = match command {
+            "NONSENSE" => "<unknown>".to_owned(),
+            _ => command.to_lowercase().replace(' ', "|").replace("|k", ""),
+        };
+        let told = format!("Replica generated a reply to command '{name}', disconnecting it: id=");
+        until("it is told so", || primary.log().contains(&told));
+        until("it is gone", || figure(&mut primary, "connected_slaves") == "0");
+        if refused {
+            let critical = format!(
+                "== CRITICAL == This master is sending an error to its replica: '-ERR Replica can't interact with the keyspace' \
+                 after processing the command '{name}'"
+            );
+            assert!(primary.log().contains(&critical), "{}", primary.log());
+        }
+    }
+}
