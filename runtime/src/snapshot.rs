@@ -183,8 +183,10 @@ enum Message {
 pub enum Next {
     /// Go on, after serving whoever waits.
     Step,
-    /// Go on after this time: the disk is behind, or the core's share is done while others are not.
+    /// Go on after this time: the disk is behind, or tests want it slow.
     Pause(Duration),
+    /// The share of this core is done, but those of others may not be, and slots may move here.
+    Done,
     /// Nothing: no snapshot is on its way.
     Rest,
 }
@@ -359,14 +361,25 @@ impl Node {
             return Next::Rest;
         }
         let Some(run) = self.snapshots.current() else { return Next::Rest };
+        let (next, sections) = self.encode_step(&run, core);
+        if let Some(Encoded { sections, slots }) = sections {
+            // The sections first: who sees no slot left finds all of them in the queue.
+            drop(run.inlet.send(Message::Sections(sections)));
+            run.slots_left.fetch_sub(slots, Ordering::AcqRel);
+        }
+        next
+    }
+
+    /// What one step on a core has brought; what to do next.
+    fn encode_step(self: &Arc<Self>, run: &Run, core: usize) -> (Next, Option<Encoded>) {
         if run.over.load(Ordering::Acquire) {
-            return Next::Rest;
+            return (Next::Rest, None);
         }
         if run.queued.load(Ordering::Acquire) > QUEUED_MAX {
-            return Next::Pause(Duration::from_millis(1));
+            return (Next::Pause(Duration::from_millis(1)), None);
         }
         let settings = self.settings();
-        let Some(mut state) = self.baton(core).try_take() else { return Next::Step };
+        let Some(mut state) = self.baton(core).try_take() else { return (Next::Step, None) };
         let step = state.shard.save_step(step_bytes(run.delay), &settings, self.now_ms());
         let sections = state.shard.take_sections();
         self.publish_events(&mut state.shard, &settings);
@@ -375,24 +388,19 @@ impl Node {
             Ok(step) => step,
             Err(error) => {
                 run.fail(SnapshotError::Damaged(error));
-                return Next::Rest;
+                return (Next::Rest, None);
             }
         };
         let keys: usize = sections.iter().map(|section| section.counts.keys).sum();
         run.keys_done.fetch_add(keys as u64, Ordering::Relaxed);
         let bytes = sections.iter().map(|section| section.bytes.len()).sum();
         run.queued.fetch_add(bytes, Ordering::AcqRel);
-        // The sections first: who sees no slot left finds all of them in the queue.
-        drop(run.inlet.send(Message::Sections(sections)));
-        run.slots_left.fetch_sub(step.slots, Ordering::AcqRel);
-        if step.done {
-            // Other cores may be at work still, and slots may move here.
-            return Next::Pause(Duration::from_millis(5));
-        }
-        match run.delay.checked_mul(keys as u32) {
+        let next = match run.delay.checked_mul(keys as u32) {
+            _ if step.done => Next::Done,
             Some(delay) if !delay.is_zero() => Next::Pause(delay),
             _ => Next::Step,
-        }
+        };
+        (next, Some(Encoded { sections, slots: step.slots }))
     }
 
     fn write_snapshot<P>(
@@ -469,14 +477,9 @@ impl Node {
         let functions: Vec<&[u8]> = begun.libraries.iter().map(Vec::as_slice).collect();
         let head = Head { version: begun.version, aux: &aux, functions: &functions, sizes: &begun.sizes };
         let mut writer = Writer::begin(&head, &mut out);
-        let mut synced = 0;
-        loop {
-            let sections = match self.next_message(run, outlet) {
-                Some(Message::Sections(sections)) => sections,
-                Some(Message::Failed(error)) => return Err(error),
-                None => break,
-            };
-            for section in sections {
+        let (mut synced, mut alone) = (0, Alone::No);
+        while let Some(sections) = self.next_sections(run, outlet, &mut alone) {
+            for section in sections? {
                 let format = |error: TooNew| SnapshotError::Format(error.to_string());
                 writer.section(&section, &mut out).map_err(format)?;
                 out.extend_from_slice(&section.bytes);
@@ -551,32 +554,69 @@ impl Node {
     }
 
     /// What comes next from the cores; `None` when everything has come.
-    fn next_message(self: &Arc<Self>, run: &Run, outlet: &mpsc::Receiver<Message>) -> Option<Message> {
-        let mut alone = self.snapshots.wake.0.get().is_none();
+    fn next_sections(
+        self: &Arc<Self>,
+        run: &Run,
+        outlet: &mpsc::Receiver<Message>,
+        alone: &mut Alone,
+    ) -> Option<Result<Vec<Section>, SnapshotError>> {
         loop {
             if let Ok(message) = outlet.try_recv() {
-                return Some(message);
+                *alone = Alone::No;
+                return Some(message.sections());
             }
             if run.slots_left.load(Ordering::Acquire) == 0 {
                 // Between the look into the queue and the look at the counter the last may have come.
-                return outlet.try_recv().ok();
+                return outlet.try_recv().ok().map(Message::sections);
             }
-            if !alone {
-                match outlet.recv_timeout(ALONE_AFTER) {
-                    Ok(message) => return Some(message),
-                    // They take their time because they are told to.
-                    Err(_) if !run.delay.is_zero() && !run.over.load(Ordering::Acquire) => continue,
-                    // Nobody else does it: no event loops, or they stand still, or have ended.
-                    Err(_) => alone = true,
+            let core = match alone {
+                Alone::Next(core) => *core,
+                Alone::No if self.snapshots.wake.0.get().is_some() => {
+                    match outlet.recv_timeout(ALONE_AFTER) {
+                        Ok(message) => return Some(message.sections()),
+                        // They take their time because they are told to.
+                        Err(_) if !run.delay.is_zero() && !run.over.load(Ordering::Acquire) => continue,
+                        // Nobody else does it: the event loops stand still, or have ended.
+                        Err(_) => 0,
+                    }
                 }
+                Alone::No => 0,
+            };
+            *alone = Alone::Next((core + 1) % self.cores());
+            let (next, encoded) = self.encode_step(run, core);
+            match next {
+                Next::Pause(time) => std::thread::sleep(time),
+                Next::Done => std::thread::yield_now(),
+                Next::Step | Next::Rest => {}
             }
-            for core in 0..self.cores() {
-                if let Next::Pause(time) = self.snapshot_step(core)
-                    && time < Duration::from_millis(5)
-                {
-                    std::thread::sleep(time);
-                }
+            if let Some(Encoded { sections, slots }) = encoded {
+                run.slots_left.fetch_sub(slots, Ordering::AcqRel);
+                return Some(Ok(sections));
             }
+        }
+    }
+}
+
+/// Whether the snapshot's thread encodes too, as nothing comes from the cores.
+enum Alone {
+    /// They do it.
+    No,
+    /// It does, until something comes from them, of this core next.
+    Next(usize),
+}
+
+/// What a step has brought.
+struct Encoded {
+    sections: Vec<Section>,
+    /// So many slots are through.
+    slots: usize,
+}
+
+impl Message {
+    fn sections(self) -> Result<Vec<Section>, SnapshotError> {
+        match self {
+            Self::Sections(sections) => Ok(sections),
+            Self::Failed(error) => Err(error),
         }
     }
 }

@@ -123,15 +123,26 @@ async fn serve(
 /// How long a core that has clients to serve leaves a snapshot alone between two steps. Without it the thread would
 /// never sleep, and the system would give its processor to others for milliseconds, clients or not.
 const SAVING_PAUSE: Duration = Duration::from_millis(1);
+/// When a core looks again whether there is something for it to do about a snapshot.
+const SAVING_LOOK: Duration = Duration::from_millis(5);
 
-/// Takes part in snapshots: a little between one turn of the event loop and the next.
+/// Takes part in snapshots: a little between one turn of the event loop and the next, of its own slots and then of others'.
+///
+/// A loop that serves nobody does so only while there is a processor for it. Else it would take its time from loops that
+/// serve, and be sent to sleep by them with a baton in its hands: they do its share better themselves.
 async fn save_along(server: Arc<Server>, core: usize) {
     let commands = &server.cores[core].commands;
+    let step = || {
+        let cores = server.cores.len();
+        let mut steps = (0..cores).map(|next| server.node.snapshot_step((core + next) % cores));
+        steps.find(|next| *next != Next::Done).unwrap_or(Next::Done)
+    };
     loop {
         server.saving[core].notified().await;
         let mut seen = commands.load(Ordering::Relaxed);
-        loop {
-            match server.node.snapshot_step(core) {
+        while server.node.snapshots.is_running() {
+            let next = if server.gathering.may_save(core) { step() } else { Next::Done };
+            match next {
                 Next::Step => {
                     let now = commands.load(Ordering::Relaxed);
                     if now == seen {
@@ -142,6 +153,7 @@ async fn save_along(server: Arc<Server>, core: usize) {
                     }
                 }
                 Next::Pause(time) => tokio::time::sleep(time).await,
+                Next::Done => tokio::time::sleep(SAVING_LOOK).await,
                 Next::Rest => break,
             }
         }

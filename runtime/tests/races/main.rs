@@ -7,8 +7,10 @@
 //! | `atomic`   | counters, pairs, renames, transactions and watches under moving slots     |
 //! | `blocked`  | blocked clients: order, moves, other cores, cancelled in the middle       |
 //! | `panics`   | a command that panics takes nobody else along                             |
+//! | `snapshots`| a snapshot ends whole, whichever loops take part in it                    |
 
 mod atomic;
 mod bench;
 mod blocked;
 mod panics;
+mod snapshots;

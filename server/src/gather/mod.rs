@@ -19,6 +19,7 @@ use crate::server::Server;
 use controller::{Controller, Sample};
 use load::{Processors, Thread, Times};
 use parking_lot::Mutex;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -29,9 +30,14 @@ const LOOK_MIN: Duration = Duration::from_millis(45);
 /// After more the node has been stopped, or the machine: what was seen before says nothing any more.
 const LOOK_MAX: Duration = Duration::from_secs(2);
 
+/// Of the processors that nobody uses, this much is left alone by loops that serve nobody.
+const SPARE: f64 = 0.5;
+
 /// Which event loops serve connections: the first ones.
 pub struct Gathering {
     active: watch::Sender<usize>,
+    /// How many of the others find a processor that nobody else wants.
+    helpers: AtomicUsize,
     /// As many as somebody has said; 0 for as many as are needed.
     by_hand: AtomicUsize,
     /// The system does not tell what threads do: nothing can be decided.
@@ -60,6 +66,8 @@ struct Look {
     commands: u64,
     reads: u64,
     idle_s: Option<f64>,
+    /// What the loops that do not serve ran so far.
+    helped: Duration,
 }
 
 impl Gathering {
@@ -77,6 +85,7 @@ impl Gathering {
         };
         Self {
             active: watch::Sender::new(if gathers { 1 } else { cores }),
+            helpers: AtomicUsize::new(cores),
             is_blind: AtomicBool::new(false),
             by_hand: AtomicUsize::new(0),
             moves: AtomicU64::new(0),
@@ -94,6 +103,11 @@ impl Gathering {
     /// How many loops serve.
     pub fn count(&self) -> usize {
         *self.active.borrow()
+    }
+
+    /// Whether the loop of a core may work on a snapshot: it serves, or there is a processor for it that nobody else wants.
+    pub fn may_save(&self, core: usize) -> bool {
+        core < self.count().saturating_add(self.helpers.load(Ordering::Relaxed))
     }
 
     /// The caller is the thread of a core.
@@ -122,6 +136,7 @@ impl Server {
         let mut watched = gathering.watched.lock();
         let by_hand = gathering.by_hand.load(Ordering::Relaxed);
         let wanted = if by_hand > 0 {
+            gathering.helpers.store(self.cores.len(), Ordering::Relaxed);
             by_hand
         } else if !self.settings().gather_connections || gathering.is_blind.load(Ordering::Relaxed) {
             self.cores.len()
@@ -161,6 +176,12 @@ impl Server {
     }
 }
 
+/// How many loops that serve nobody may work when so much of the processors is theirs or nobody's.
+fn helpers_for(free: f64) -> usize {
+    // What is less than nothing is nothing.
+    (free - SPARE) as usize
+}
+
 /// How many commands a client has sent since the loops became full.
 fn weight(client: &Arc<Client>, before: &[(u64, u64)]) -> u64 {
     let found = before.binary_search_by_key(&client.id, |(id, _)| *id);
@@ -171,26 +192,26 @@ impl Watched {
     /// What has happened since the last look goes to the controller.
     fn look(&mut self, server: &Server, now: Instant) {
         let active = server.gathering.count();
+        let helpers = &server.gathering.helpers;
         let (commands, reads) = (server.total(|core| &core.commands), server.total(|core| &core.reads));
         let is_silent =
             self.last.as_ref().is_some_and(|last| (last.commands, last.reads) == (commands, reads));
         if is_silent && self.controller.active() == 1 && active == 1 {
             // Nobody is asked for anything: neither are we.
             self.last = None;
+            helpers.store(server.cores.len(), Ordering::Relaxed);
             return self.controller.on(&Sample::default());
         }
-        let times = self.threads.iter().take(active).flatten().filter_map(Thread::times);
-        let times = times.fold(Times::default(), |sum, one| Times {
-            ran: sum.ran + one.ran,
-            waited: sum.waited + one.waited,
-        });
-        let mut look = Look { at: now, times, commands, reads, idle_s: None };
+        let is_saving = server.node.snapshots.is_running();
+        let times = self.times(0..active);
+        let helped = if is_saving { self.times(active..self.threads.len()).ran } else { Duration::ZERO };
+        let mut look = Look { at: now, times, commands, reads, idle_s: None, helped };
         if let Some(last) = self.last.take().filter(|last| now - last.at < LOOK_MAX) {
             let elapsed_s = (now - last.at).as_secs_f64();
             let ran_s = times.ran.saturating_sub(last.times.ran).as_secs_f64();
             let waited_s = times.waited.saturating_sub(last.times.waited).as_secs_f64();
             let is_busy = ran_s + waited_s > 0.25 * elapsed_s;
-            if is_busy {
+            if is_busy || is_saving {
                 // Not for nothing: the system has to count for it.
                 look.idle_s = self.processors.as_ref().and_then(Processors::idle_s);
             }
@@ -200,6 +221,9 @@ impl Watched {
                 (Some(_), None) => Some(0.0),
                 (None, _) => None,
             };
+            let helped = helped.saturating_sub(last.helped).as_secs_f64() / elapsed_s;
+            let helped = if last.helped.is_zero() { 0.0 } else { helped };
+            helpers.store(helpers_for(idle.unwrap_or(0.0) + helped), Ordering::Relaxed);
             let sample = Sample {
                 ran: ran_s / elapsed_s,
                 waited: waited_s / elapsed_s,
@@ -211,8 +235,19 @@ impl Watched {
             if self.controller.may_spread() {
                 self.note_commands(server);
             }
+        } else {
+            helpers.store(0, Ordering::Relaxed);
         }
         self.last = Some(look);
+    }
+
+    /// What the loops of these cores ran and waited so far, together.
+    fn times(&self, cores: Range<usize>) -> Times {
+        let times = self.threads[cores].iter().flatten().filter_map(Thread::times);
+        times.fold(Times::default(), |sum, one| Times {
+            ran: sum.ran + one.ran,
+            waited: sum.waited + one.waited,
+        })
     }
 
     fn note_commands(&mut self, server: &Server) {
@@ -220,5 +255,22 @@ impl Watched {
         self.commands.clear();
         self.commands
             .extend(clients.iter().map(|(id, client)| (*id, client.commands.load(Ordering::Relaxed))));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loops_that_serve_nobody_work_only_where_a_processor_is_left_over() {
+        let gathering = Gathering::new(4, true);
+        // Nobody has looked yet: there is no load.
+        assert!((0..4).all(|core| gathering.may_save(core)));
+        for (free, allowed) in [(0.0, 1), (0.85, 1), (1.4, 1), (1.5, 2), (2.6, 3), (7.0, 4)] {
+            gathering.helpers.store(helpers_for(free), Ordering::Relaxed);
+            let may = (0..4).filter(|core| gathering.may_save(*core)).count();
+            assert_eq!(may, allowed, "with {free} processors to spare");
+        }
     }
 }
