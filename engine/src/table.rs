@@ -12,8 +12,11 @@
 //! Scans walk the elements by their order, which does not depend on how the table is laid out: a cursor needs
 //! no state and stays valid over any number of inserts, removals, splits and merges.
 
+mod part;
+
 use crate::random::Rng;
 use hashbrown::HashTable;
+use part::Part;
 
 /// Elements in one sub-table before it splits: 7/8 of 512 buckets.
 pub const SUB_MAX: usize = 448;
@@ -48,7 +51,7 @@ pub struct SplitTable<T> {
 
 #[derive(Debug, Clone)]
 enum Root<T> {
-    One(HashTable<T>),
+    One(Part<T>),
     Many(Box<Directory<T>>),
 }
 
@@ -68,7 +71,7 @@ struct Sub<T> {
     depth: u8,
     /// Those bits.
     prefix: u64,
-    table: HashTable<T>,
+    table: Part<T>,
 }
 
 impl<T> Default for SplitTable<T> {
@@ -80,7 +83,7 @@ impl<T> Default for SplitTable<T> {
 impl<T> SplitTable<T> {
     /// An empty table; allocates nothing.
     pub const fn new() -> Self {
-        Self { root: Root::One(HashTable::new()) }
+        Self { root: Root::One(Part::new()) }
     }
 
     /// Number of elements.
@@ -133,7 +136,7 @@ impl<T> SplitTable<T> {
                 (sub, &dir.subs[sub].table)
             }
         };
-        Some(Place { sub, bucket: table.find_bucket_index(hash, eq)? })
+        Some(Place { sub, bucket: table.locate(hash, eq)? })
     }
 
     /// The element at a place. The place must be from [`locate`](Self::locate) and the table unchanged since;
@@ -162,7 +165,7 @@ impl<T> SplitTable<T> {
         if let Root::Many(dir) = &mut self.root {
             dir.len += 1;
         }
-        self.sub_mut(hash).insert_unique(hash, value, rehash).into_mut()
+        self.sub_mut(hash).add(hash, value, rehash)
     }
 
     /// Replaces the element equal to `value`, which is returned, or adds it.
@@ -186,7 +189,8 @@ impl<T> SplitTable<T> {
         let found = table.find_entry(hash, eq).ok()?;
         let (value, _) = found.remove();
         if table.num_buckets() > 16 && table.len() * 8 < table.num_buckets() {
-            table.shrink_to(table.len() * 2, &rehash);
+            let enough = table.len() * 2;
+            table.shrink_to(enough, &rehash);
         }
         self.shrink(hash, rehash);
         Some(value)
@@ -195,8 +199,8 @@ impl<T> SplitTable<T> {
     /// All elements, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         let (one, many) = match &self.root {
-            Root::One(table) => (Some(table), None),
-            Root::Many(dir) => (None, Some(dir.subs.iter().map(|sub| &sub.table))),
+            Root::One(table) => (Some(&**table), None),
+            Root::Many(dir) => (None, Some(dir.subs.iter().map(|sub| &*sub.table))),
         };
         one.into_iter().chain(many.into_iter().flatten()).flatten()
     }
@@ -204,8 +208,8 @@ impl<T> SplitTable<T> {
     /// All elements, to change in place. The change must not alter a hash.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
         let (one, many) = match &mut self.root {
-            Root::One(table) => (Some(table), None),
-            Root::Many(dir) => (None, Some(dir.subs.iter_mut().map(|sub| &mut sub.table))),
+            Root::One(table) => (Some(&mut **table), None),
+            Root::Many(dir) => (None, Some(dir.subs.iter_mut().map(|sub| &mut *sub.table))),
         };
         one.into_iter().chain(many.into_iter().flatten()).flatten()
     }
@@ -323,7 +327,7 @@ impl<T> SplitTable<T> {
     }
 
     #[inline]
-    fn sub(&self, hash: u64) -> &HashTable<T> {
+    fn sub(&self, hash: u64) -> &Part<T> {
         match &self.root {
             Root::One(table) => table,
             Root::Many(dir) => &dir.subs[dir.sub_at(order(hash))].table,
@@ -331,7 +335,7 @@ impl<T> SplitTable<T> {
     }
 
     #[inline]
-    fn sub_mut(&mut self, hash: u64) -> &mut HashTable<T> {
+    fn sub_mut(&mut self, hash: u64) -> &mut Part<T> {
         match &mut self.root {
             Root::One(table) => table,
             Root::Many(dir) => {
@@ -376,7 +380,7 @@ impl<T> SplitTable<T> {
 }
 
 impl<T> Directory<T> {
-    fn around(table: HashTable<T>) -> Self {
+    fn around(table: Part<T>) -> Self {
         let len = table.len();
         Self { len, depth: 0, index: vec![0], subs: vec![Sub { depth: 0, prefix: 0, table }] }
     }
@@ -403,12 +407,13 @@ impl<T> Directory<T> {
         sub.prefix <<= 1;
         let (depth, prefix) = (sub.depth, sub.prefix | 1);
         let bit = ORDER_BITS - u32::from(depth);
-        let mut high = HashTable::with_capacity(SUB_MAX / 2);
+        let mut high = Part::new();
+        high.reserve(SUB_MAX / 2, rehash);
         sub.table.reserve(SUB_MAX / 2, rehash);
-        for value in old {
+        for value in old.into_elements() {
             let hash = rehash(&value);
             let half = if order(hash) >> bit & 1 == 1 { &mut high } else { &mut sub.table };
-            half.insert_unique(hash, value, rehash);
+            half.add(hash, value, rehash);
         }
         self.subs.push(Sub { depth, prefix, table: high });
         let places = self.places(depth, prefix);
@@ -428,8 +433,8 @@ impl<T> Directory<T> {
         }
         let taken = std::mem::take(&mut self.subs[sibling].table);
         let sub = &mut self.subs[at];
-        for value in taken {
-            sub.table.insert_unique(rehash(&value), value, rehash);
+        for value in taken.into_elements() {
+            sub.table.add(rehash(&value), value, rehash);
         }
         (sub.depth, sub.prefix) = (depth - 1, prefix >> 1);
         let places = self.places(depth - 1, prefix >> 1);
