@@ -30,6 +30,7 @@ use baton_engine::settings::Settings;
 use baton_engine::slot::{SLOTS, Slot};
 use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -115,6 +116,19 @@ impl Guarded for CoreState {
     }
 }
 
+/// For so long a thread takes the time that it knows for the present.
+const FRESH_NS: u64 = 50_000;
+
+/// How far a clock moves in [`FRESH_NS`] at most.
+fn fresh_raw(clock: &quanta::Clock, start: u64) -> u64 {
+    // The scale is not told: a distance that is twice as long until it takes too long.
+    let mut raw = 1;
+    while raw < 1 << 40 && clock.delta_as_nanos(start, start + raw * 2) <= FRESH_NS {
+        raw *= 2;
+    }
+    raw
+}
+
 /// Stores have their threads woken by the log on a place of their own, behind those of the cores.
 const STORES: usize = 1;
 
@@ -179,6 +193,8 @@ pub struct Node {
     /// Reads the cycle counter of the processor: far cheaper than asking for the time.
     pub(crate) clock: quanta::Clock,
     clock_start: u64,
+    /// So far the clock of the processor moves in [`FRESH_NS`].
+    fresh_raw: u64,
     settings: ArcSwap<Settings>,
     hasher: Hasher,
     used_memory: fn(u64) -> u64,
@@ -218,6 +234,8 @@ impl Node {
             })
         };
         let clock = quanta::Clock::new();
+        let clock_start = clock.raw();
+        let fresh_raw = fresh_raw(&clock, clock_start);
         Arc::new(Self {
             batons: (0..cores).map(core).collect(),
             journal,
@@ -239,7 +257,8 @@ impl Node {
             latency: LatencyMonitor::default(),
             notable_ns: AtomicU64::new(10_000_000),
             notable_reply: AtomicUsize::new(1 << 20),
-            clock_start: clock.raw(),
+            clock_start,
+            fresh_raw,
             clock,
             settings: ArcSwap::from_pointee(options.settings),
             hasher,
@@ -301,9 +320,24 @@ impl Node {
         &self.hasher
     }
 
-    /// The time in Unix milliseconds.
+    /// The time in Unix milliseconds. A thread that asks again within [`FRESH_NS`] is told the same: to ask the system takes
+    /// longer than to find a key that is near.
+    #[inline]
     pub fn now_ms(&self) -> i64 {
-        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+        thread_local! {
+            /// What the clock of the processor and that of the system showed.
+            static LAST: Cell<Option<(u64, i64)>> = const { Cell::new(None) };
+        }
+        let raw = self.clock.raw();
+        match LAST.get() {
+            Some((then, ms)) if raw.wrapping_sub(then) < self.fresh_raw => ms,
+            _ => {
+                let ms =
+                    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
+                LAST.set(Some((raw, ms)));
+                ms
+            }
+        }
     }
 
     /// Nanoseconds since the node was made, for measuring durations.

@@ -169,15 +169,19 @@ struct One<'s> {
 
 impl Inner {
     /// Takes the baton of a key, waiting for it only if it is taken.
-    #[inline]
+    // Always: as a call of its own it hands over what it found by way of memory.
+    #[inline(always)]
     fn take(&self, key: &[u8]) -> Result<One<'_>, Error> {
         not_nested(&self.node)?;
-        let (slot, hash) = (Slot::of(key), self.node.hasher().hash(key));
+        let slot = Slot::of(key);
         loop {
             let baton = self.node.baton(self.node.slots.owner(slot));
             let state = baton.try_take().unwrap_or_else(|| baton.take());
             // The slot may have moved between the look at the map and the taking.
             if state.shard.owns(slot) {
+                // On its way while the hash and the time are looked at.
+                state.shard.prefetch_slot(slot);
+                let hash = self.node.hasher().hash(key);
                 return Ok(One { state, slot, hash });
             }
         }
