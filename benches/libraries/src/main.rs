@@ -26,6 +26,14 @@ use work::{Plan, WORK};
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
+/// What the server tells it too: huge pages. For all of them.
+// SAFETY: the name under which this allocator looks for a pointer to a C string; no other item of the program has it.
+#[unsafe(export_name = "_rjem_malloc_conf")]
+#[used]
+static SETTINGS: Option<&std::ffi::c_char> =
+    // SAFETY: the string ends with a zero, and lives as long as the program.
+    Some(unsafe { &*c"thp:always,metadata_thp:auto,dirty_decay_ms:3600000".as_ptr() });
+
 fn main() {
     let mut numbers = std::env::args().skip(1).filter_map(|arg| arg.parse::<u64>().ok());
     let mut number = |default| numbers.next().unwrap_or(default);
