@@ -16,6 +16,7 @@ mod part;
 
 use crate::random::Rng;
 use hashbrown::HashTable;
+pub use part::Near;
 use part::Part;
 
 /// Elements in one sub-table before it splits: 7/8 of 512 buckets.
@@ -111,6 +112,16 @@ impl<T> SplitTable<T> {
     #[inline]
     pub fn find_mut(&mut self, hash: u64, eq: impl FnMut(&T) -> bool) -> Option<&mut T> {
         self.sub_mut(hash).find_mut(hash, eq)
+    }
+
+    /// Where it is, while it is small: whoever keeps this can have a lookup's memory asked for before the table itself has
+    /// come from memory.
+    #[inline]
+    pub fn near(&self) -> Near {
+        match &self.root {
+            Root::One(table) => table.near(),
+            Root::Many(_) => Near::default(),
+        }
     }
 
     /// Asks for the memory that an element points to, by `ask` for each that may be it, if the table is so large that this

@@ -566,7 +566,7 @@ fn prefetch(
     for (call, hash) in window.iter().zip(hashes.iter_mut()) {
         *hash = node.hasher().hash(call.key());
         if let Some((_, state)) = states.of(call.slot) {
-            state.shard.prefetch_slot(call.slot);
+            state.shard.prefetch_slot(call.slot, *hash);
         }
     }
     // A single command waits for its memory either way.

@@ -467,9 +467,9 @@ impl<'n> Held<'n> {
 
     /// The first half of [`prefetch`](Self::prefetch), for those who have something else to do before the other one.
     pub(crate) fn prefetch_slots(&self, keys: &[(Slot, u64)]) {
-        for (slot, _) in keys {
+        for (slot, hash) in keys {
             if let Some(shard) = self.shard_of(*slot) {
-                shard.prefetch_slot(*slot);
+                shard.prefetch_slot(*slot, *hash);
             }
         }
     }

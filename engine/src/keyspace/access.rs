@@ -960,10 +960,7 @@ impl<'a> Keyspace<'a> {
         if shard.is_saving() {
             shard.save_ahead(slot, physical, hash);
         }
-        let hasher = shard.hasher().clone();
-        let table = &mut shard.slot_mut(slot).db_mut(physical).table;
-        table.insert_unique(hash, entry, |other| hasher.hash(other.key()));
-        shard.count_keys(physical, 1);
+        shard.insert_entry(slot, physical, hash, entry);
         self.note_volatile(key, Volatile::default(), after, due);
         self.note_own(key, expiry);
         self.notify(Class::New, "new", key);

@@ -13,7 +13,7 @@ use crate::hash::Hasher;
 use crate::prefetch;
 use crate::random::Rng;
 use crate::slot::{SLOTS, Slot};
-use crate::table::SplitTable;
+use crate::table::{Near, SplitTable};
 
 /// One database of one slot.
 #[derive(Debug, Default)]
@@ -130,10 +130,25 @@ pub struct ReadyKey {
     pub key: DbKey,
 }
 
+/// Where a slot is, if it was ever used.
+#[derive(Debug, Default)]
+struct Seat {
+    data: Option<Box<SlotData>>,
+    /// Where the table of its database 0 is: known before the slot itself has come from memory.
+    near: Near,
+}
+
+impl From<Option<Box<SlotData>>> for Seat {
+    fn from(data: Option<Box<SlotData>>) -> Self {
+        let near = data.as_ref().map_or(Near::default(), |data| data.first.table.near());
+        Self { data, near }
+    }
+}
+
 /// The slots of one core. Deterministic; whoever holds it mutably may do anything with it.
 #[derive(Debug)]
 pub struct Shard {
-    slots: Vec<Option<Box<SlotData>>>,
+    slots: Vec<Seat>,
     owned: Vec<bool>,
     /// Logical database -> physical database: SWAPDB swaps two places.
     dbs: Vec<usize>,
@@ -232,7 +247,7 @@ impl Shard {
     pub fn new(databases: usize, hasher: Hasher, seed: u64) -> Self {
         let databases = databases.max(1);
         Self {
-            slots: (0..SLOTS).map(|_| None).collect(),
+            slots: (0..SLOTS).map(|_| Seat::default()).collect(),
             owned: vec![false; SLOTS],
             dbs: (0..databases).collect(),
             counts: vec![Counts::default(); databases],
@@ -308,27 +323,41 @@ impl Shard {
     /// What a slot holds, if it was ever used.
     #[inline]
     pub fn slot(&self, slot: Slot) -> Option<&SlotData> {
-        self.slots[slot.index()].as_deref()
+        self.slots[slot.index()].data.as_deref()
     }
 
     /// A slot, made when needed.
     #[inline]
     pub fn slot_mut(&mut self, slot: Slot) -> &mut SlotData {
-        self.slots[slot.index()].get_or_insert_default()
+        self.slots[slot.index()].data.get_or_insert_default()
     }
 
     /// A slot, if it was ever used.
     #[inline]
     pub fn existing_slot_mut(&mut self, slot: Slot) -> Option<&mut SlotData> {
-        self.slots[slot.index()].as_deref_mut()
+        self.slots[slot.index()].data.as_deref_mut()
     }
 
-    /// Asks for the memory of a slot: the first of three steps before a batch runs.
+    /// Asks for the memory of a slot, and of what a hash names in its table: the first of three steps before a batch runs.
     #[inline]
-    pub fn prefetch_slot(&self, slot: Slot) {
-        if let Some(data) = &self.slots[slot.index()] {
+    pub fn prefetch_slot(&self, slot: Slot, hash: u64) {
+        let seat = &self.slots[slot.index()];
+        if let Some(data) = &seat.data {
             prefetch::line(&raw const **data);
+            seat.near.ask::<Entry>(hash);
         }
+    }
+
+    /// Adds an entry whose key is not there.
+    pub(super) fn insert_entry(&mut self, slot: Slot, physical: usize, hash: u64, entry: Entry) {
+        let Self { slots, hasher, .. } = self;
+        let seat = &mut slots[slot.index()];
+        let table = &mut seat.data.get_or_insert_default().db_mut(physical).table;
+        table.insert_unique(hash, entry, |other| hasher.hash(other.key()));
+        if physical == 0 {
+            seat.near = table.near();
+        }
+        self.count_keys(physical, 1);
     }
 
     /// Asks for the memory of the entry that a hash leads to, once its slot has been asked for. Looking up the bucket
@@ -371,7 +400,7 @@ impl Shard {
         self.owned[slot.index()] = false;
         self.leave_walk(slot);
         let (save, stored) = (self.take_slot_save(slot), self.take_stored(slot));
-        let data = self.slots[slot.index()].take();
+        let data = std::mem::take(&mut self.slots[slot.index()]).data;
         if let Some(data) = &data {
             self.count(data, |count, n| *count -= n);
             self.tracked.subtract(TrackedCounts::of(data));
@@ -388,7 +417,7 @@ impl Shard {
             self.count(data, |count, n| *count += n);
             self.tracked.add(TrackedCounts::of(data));
         }
-        self.slots[slot.index()] = moving.data;
+        self.slots[slot.index()] = moving.data.into();
         self.put_slot_save(slot, moving.save);
         self.put_stored(slot, moving.stored);
         moving.own_keys.into_iter().for_each(|(key, due_ms)| self.own_keys.note(key, due_ms));
@@ -396,7 +425,7 @@ impl Shard {
 
     /// Takes over the keys of a slot, which has none here: who waits for its keys goes on waiting. O(1).
     pub(super) fn adopt_keys(&mut self, slot: Slot, moving: MovingSlot) {
-        let waiting = self.slots[slot.index()].take().and_then(|data| data.waiting);
+        let waiting = std::mem::take(&mut self.slots[slot.index()]).data.and_then(|data| data.waiting);
         self.leave_walk(slot);
         self.quiet_until_ms = 0;
         let mut data = moving.data;
@@ -406,7 +435,7 @@ impl Shard {
         if waiting.is_some() {
             data.get_or_insert_default().waiting = waiting;
         }
-        self.slots[slot.index()] = data;
+        self.slots[slot.index()] = data.into();
     }
 
     /// Every database is where it was before any SWAPDB. There must be no keys.
@@ -420,9 +449,9 @@ impl Shard {
             data.waiting.as_ref().is_none_or(|waiting| waiting.is_empty())
                 && data.databases().all(|(_, db)| db.table.is_empty())
         };
-        if self.slots[slot.index()].as_deref().is_some_and(is_empty) {
+        if self.slots[slot.index()].data.as_deref().is_some_and(is_empty) {
             self.leave_walk(slot);
-            self.slots[slot.index()] = None;
+            self.slots[slot.index()] = Seat::default();
         }
     }
 

@@ -154,15 +154,13 @@ impl Shard {
     /// # Errors
     /// There is such a key already: the entry comes back.
     pub fn add_loaded(&mut self, slot: Slot, physical: usize, entry: Entry) -> Result<(), Entry> {
-        let hasher = self.hasher().clone();
         let (due, after) = (due_of(&entry), volatile(&entry));
-        let hash = hasher.hash(entry.key());
-        let table = &mut self.slot_mut(slot).db_mut(physical).table;
+        let hash = self.hasher().hash(entry.key());
+        let table = &self.slot_mut(slot).db_mut(physical).table;
         if table.find(hash, |other| other.key() == entry.key()).is_some() {
             return Err(entry);
         }
-        table.insert_unique(hash, entry, |other| hasher.hash(other.key()));
-        self.count_keys(physical, 1);
+        self.insert_entry(slot, physical, hash, entry);
         if after.any() {
             self.count_volatile(slot, physical, Volatile::default(), after, due);
         }

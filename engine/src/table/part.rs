@@ -14,12 +14,48 @@ const SIZE_MAX: usize = 16;
 /// A bucket that is taken sends the element to the next free one: mostly not further than this.
 const BEHIND: usize = 4;
 
+/// Where a small table was when something was last added: an address and, in its low bits, the power of two that says how many
+/// buckets there are. The control bytes begin at the address, the buckets end there. A hint: nobody reads by it, and one that
+/// is out of date, after the table has shrunk or been copied, costs lines that nobody needs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Near(usize);
+
+/// Tables of hashbrown begin at multiples of this.
+const ALIGN: usize = 16;
+
+impl Near {
+    #[inline]
+    fn new(end: usize, buckets: usize) -> Self {
+        let power = buckets.trailing_zeros() as usize;
+        if end.is_multiple_of(ALIGN) && power < ALIGN { Self(end | power) } else { Self::default() }
+    }
+
+    /// Asks for the control bytes and the bucket that a hash names in a table of `T`.
+    #[inline]
+    pub fn ask<T>(self, hash: u64) {
+        if self != Self::default() {
+            let (end, buckets) = (self.0 & !(ALIGN - 1), 1 << (self.0 & (ALIGN - 1)));
+            prefetch::line(std::ptr::without_provenance::<u8>(end + (hash as usize & (buckets - 1))));
+            ask_for_bucket::<T>(end, buckets, hash);
+        }
+    }
+}
+
+/// Asks for the bucket that a hash names. Buckets lie before `end`, the first one last.
+#[inline]
+fn ask_for_bucket<T>(end: usize, buckets: usize, hash: u64) {
+    let bucket = hash as usize & (buckets - 1);
+    let place = end.wrapping_sub((bucket + 1) * size_of::<T>());
+    prefetch::line(std::ptr::without_provenance::<u8>(place));
+    let behind = place.wrapping_sub(BEHIND * size_of::<T>());
+    prefetch::line(std::ptr::without_provenance::<u8>(behind));
+}
+
 /// A table that knows where its buckets are.
 #[derive(Debug, Clone)]
 pub(super) struct Part<T> {
     table: HashTable<T>,
-    /// The address behind bucket 0; further buckets lie before it. Nobody reads there by it: one that is out of date, after
-    /// the table has shrunk or been copied, costs a line that nobody needs.
+    /// Where the buckets end, as in [`Near`].
     end: usize,
 }
 
@@ -29,16 +65,18 @@ impl<T> Part<T> {
         Self { table: HashTable::new(), end: 0 }
     }
 
+    /// Where it is.
+    #[inline]
+    pub(super) fn near(&self) -> Near {
+        Near::new(self.end, self.table.num_buckets())
+    }
+
     /// Asks for the bucket that a hash names.
     #[inline]
     fn ask(&self, hash: u64) {
         let buckets = self.table.num_buckets();
         if buckets > BUCKETS_MIN && size_of::<T>() <= SIZE_MAX {
-            let bucket = hash as usize & (buckets - 1);
-            let place = self.end.wrapping_sub((bucket + 1) * size_of::<T>());
-            prefetch::line(std::ptr::without_provenance::<u8>(place));
-            let behind = place.wrapping_sub(BEHIND * size_of::<T>());
-            prefetch::line(std::ptr::without_provenance::<u8>(behind));
+            ask_for_bucket::<T>(self.end, buckets, hash);
         }
     }
 
@@ -112,6 +150,7 @@ mod tests {
             let first = part.locate(hash(&value), |other| *other == value).unwrap();
             let place = (&raw const *part.get_bucket(first).unwrap()).addr();
             assert_eq!(part.end, place + (first + 1) * size_of::<u64>(), "{value}");
+            assert_eq!(part.near().0, part.end + part.num_buckets().ilog2() as usize, "{value}");
         }
         assert!((0..1_000).all(|value| part.find(hash(&value), |other| *other == value) == Some(&value)));
     }

@@ -3,6 +3,7 @@
 use super::feed::on_all_cores;
 use crate::node::Node;
 use crate::replication::Moment;
+use baton_engine::keyspace::entry::Entry;
 use baton_engine::keyspace::stored::{StoredSection, entry_of};
 use baton_engine::rdb::file::{Item, Reader, Record};
 use baton_engine::rdb::{Family, RdbError};
@@ -280,9 +281,10 @@ fn whole(
         let mut state = node.baton(core).take();
         // The memory of many at once: each alone would be waited for.
         for window in entries.chunks(WINDOW) {
-            window.iter().for_each(|(slot, _, _)| state.shard.prefetch_slot(*slot));
+            let hash = |entry: &Entry| node.hasher().hash(entry.key());
+            window.iter().for_each(|(slot, _, entry)| state.shard.prefetch_slot(*slot, hash(entry)));
             for (slot, db, entry) in window {
-                state.shard.prefetch_entry(*slot, state.shard.physical(*db), node.hasher().hash(entry.key()));
+                state.shard.prefetch_entry(*slot, state.shard.physical(*db), hash(entry));
             }
         }
         for (slot, db, entry) in entries {

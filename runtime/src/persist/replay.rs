@@ -180,9 +180,9 @@ pub(crate) fn ask_ahead(node: &Node, shard: &Shard, work: &[Work<'_, '_>]) -> [P
     let mut places = [None; WINDOW];
     for (one, place) in work.iter().zip(&mut places) {
         if let Some(key) = one.command.only_key.and_then(|at| one.args.get(at)) {
-            let slot = Slot::of(key);
-            *place = Some((slot, node.hasher().hash(key)));
-            shard.prefetch_slot(slot);
+            let (slot, hash) = (Slot::of(key), node.hasher().hash(key));
+            *place = Some((slot, hash));
+            shard.prefetch_slot(slot, hash);
         }
     }
     for (one, place) in work.iter().zip(&places) {

@@ -173,15 +173,14 @@ impl Inner {
     #[inline(always)]
     fn take(&self, key: &[u8]) -> Result<One<'_>, Error> {
         not_nested(&self.node)?;
-        let slot = Slot::of(key);
+        let (slot, hash) = (Slot::of(key), self.node.hasher().hash(key));
         loop {
             let baton = self.node.baton(self.node.slots.owner(slot));
             let state = baton.try_take().unwrap_or_else(|| baton.take());
             // The slot may have moved between the look at the map and the taking.
             if state.shard.owns(slot) {
-                // On its way while the hash and the time are looked at.
-                state.shard.prefetch_slot(slot);
-                let hash = self.node.hasher().hash(key);
+                // On its way while the time is looked at.
+                state.shard.prefetch_slot(slot, hash);
                 return Ok(One { state, slot, hash });
             }
         }
