@@ -1,7 +1,7 @@
 //! Servers under test: each a process of its own, on a free port of 127.0.0.1, in a temporary directory.
 //!
 //! **Invariant:** a `Server` that is dropped, also by a failing test, takes its process with it: SIGTERM
-//! first, SIGKILL after [`STOP_TIMEOUT`], by process id, and reaped.
+//! first, SIGKILL after [`DROP_TIMEOUT`], by process id, and reaped.
 
 use std::fs::{self, File};
 use std::io;
@@ -17,8 +17,10 @@ use tempfile::TempDir;
 
 use super::client::{Client, Reply};
 
-const START_TIMEOUT: Duration = Duration::from_secs(10);
-const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+/// A primary waits for replicas when it ends: at the end of a test that is not waited for.
+const DROP_TIMEOUT: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(5);
 /// A free port can be taken by somebody else between finding and using it.
 const START_ATTEMPTS: usize = 5;
@@ -276,7 +278,7 @@ impl Drop for Server {
             return;
         }
         signal(&self.child, Signal::TERM);
-        if self.wait_for_exit(STOP_TIMEOUT).is_none() {
+        if self.wait_for_exit(DROP_TIMEOUT).is_none() {
             self.kill();
         }
     }
