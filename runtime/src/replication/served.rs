@@ -210,13 +210,16 @@ impl AllServed {
         self.count_if(|replica| replica.synced >= offset)
     }
 
-    /// How many follow and have acknowledged something within this time.
+    /// How many have been sent all data and have acknowledged something within this time, or been sent the end of the data.
     pub fn count_good(&self, now_ms: i64, lag_max_s: i64) -> usize {
-        self.count_if(|replica| replica.lag_s(now_ms) <= lag_max_s)
+        self.count_those(|replica| replica.is_online() && replica.lag_s(now_ms) <= lag_max_s)
     }
 
     fn count_if(&self, is_meant: impl Fn(&Replica) -> bool) -> usize {
-        let counts = |replica: &Replica| replica.phase == Phase::Online && is_meant(replica);
-        self.all.read().iter().filter(|served| served.with(counts)).count()
+        self.count_those(|replica| replica.phase == Phase::Online && is_meant(replica))
+    }
+
+    fn count_those(&self, is_meant: impl Fn(&Replica) -> bool) -> usize {
+        self.all.read().iter().filter(|served| served.with(&is_meant)).count()
     }
 }

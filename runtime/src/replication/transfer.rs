@@ -9,6 +9,7 @@ use futures_util::task::AtomicWaker;
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Waker;
 
 /// Bytes that wait to be sent, at most, but for one chunk.
@@ -112,6 +113,8 @@ impl Transfer {
 #[derive(Clone, Debug, Default)]
 pub struct Fanout {
     transfers: Arc<Mutex<Vec<Arc<Transfer>>>>,
+    /// How many took all of it.
+    whole: Arc<AtomicUsize>,
 }
 
 impl Fanout {
@@ -132,7 +135,15 @@ impl Fanout {
 
     /// Ends all of them.
     pub fn end(&self, end: End) {
-        self.transfers.lock().drain(..).for_each(|transfer| transfer.end(end));
+        for transfer in self.transfers.lock().drain(..).filter(|transfer| transfer.is_wanted()) {
+            self.whole.fetch_add(usize::from(end == End::Whole), Ordering::Relaxed);
+            transfer.end(end);
+        }
+    }
+
+    /// How many were still there when it ended, and had all of it.
+    pub fn count_whole(&self) -> usize {
+        self.whole.load(Ordering::Relaxed)
     }
 }
 

@@ -12,7 +12,7 @@ use baton::replication::catch_up::LogReader;
 use baton::replication::failover::Failover;
 use baton::replication::identity::{Decision, ReplId, Request, Why};
 use baton::replication::link::LinkState;
-use baton::replication::primary::{Action, Event, Facts, Filter, Phase, Replica};
+use baton::replication::primary::{Action, Event, Facts, Filter, Replica};
 use baton::replication::role::Role;
 use baton::replication::served::Served;
 use baton_engine::command::{Arity, Category, Command, Flag::*, Group};
@@ -179,11 +179,7 @@ fn acknowledge(session: &Session, args: &[&[u8]]) {
     let Some(has) = number(1).map(|has| has.min(pushed)) else { return };
     let synced = args.get(2).filter(|word| word.eq_ignore_ascii_case(b"fack")).and_then(|_| number(3));
     let server = &session.server;
-    let was_online = served.with(|replica| replica.phase == Phase::Online);
     served.tell(Event::Ack { has, synced }, server.node.now_ms(), &limits(&server.settings()));
-    if !was_online {
-        replication::count_good(server, server.node.now_ms());
-    }
     server.node.replication().served.acknowledged().notify_waiters();
 }
 

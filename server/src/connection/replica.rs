@@ -9,7 +9,7 @@ use crate::client::End;
 use crate::commands::client::describe;
 use crate::log;
 use crate::logging::Level;
-use crate::replication::{call_off_if_useless, limits, memory_limit};
+use crate::replication::{call_off_if_useless, count_good, limits, memory_limit};
 use crate::server::Server;
 use baton::replication::backlog::Lost;
 use baton::replication::catch_up::catch_up;
@@ -24,6 +24,8 @@ use std::time::Duration;
 
 /// Read from the backlog at once.
 const STREAM_BYTES: usize = 256 * 1024;
+/// Sent to a replica before the other connections of its core have their turn. A socket may take a snapshot as fast as it is made.
+const TURN_BYTES: usize = 256 * 1024;
 /// How often time passes for a replica.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -123,6 +125,7 @@ impl<S: Socket> Connection<S> {
     fn poll_replica(&mut self, cx: &mut Context<'_>, served: &Arc<Served>, sends: &mut Sends) -> Poll<Event> {
         self.session.client.mailbox.register(cx);
         served.register(cx.waker());
+        let mut sent = 0;
         loop {
             if self.session.client.ending() == End::Now {
                 return Poll::Ready(Event::Over);
@@ -139,12 +142,17 @@ impl<S: Socket> Connection<S> {
                     break;
                 }
             }
+            if sent >= TURN_BYTES {
+                cx.waker().wake_by_ref();
+                break;
+            }
             if !self.fill(cx, served, sends) {
                 if self.session.client.ending() == End::AfterReply {
                     return Poll::Ready(Event::Over);
                 }
                 break;
             }
+            sent += self.output.len();
         }
         if self.session.client.mailbox.has_post() {
             return Poll::Ready(Event::Posts);
@@ -203,6 +211,7 @@ impl<S: Socket> Connection<S> {
                 *sends = Sends::Nothing;
                 served.end_transfer();
                 self.tell(served, primary::Event::Sent);
+                count_good(&self.server, self.server.node.now_ms());
                 let name = served.address();
                 if mark.is_some() {
                     log!(

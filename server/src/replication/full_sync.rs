@@ -116,7 +116,7 @@ fn join(server: &Arc<Server>, held: &mut Held<'_>, kind: (How, Filter)) -> Vec<A
 /// A snapshot that is sent as it is made.
 fn diskless(server: &Arc<Server>, settings: &Settings) -> Result<(), SnapshotError> {
     let fanout = Fanout::default();
-    let (own, to, taking) = (server.clone(), fanout.clone(), server.clone());
+    let (own, to, sent) = (server.clone(), fanout.clone(), fanout.clone());
     let at_point = move |held: &mut Held<'_>| {
         let joined = join(&own, held, (How::Diskless, Filter::default()));
         joined.iter().filter_map(|served| served.transfer()).for_each(|transfer| to.add(transfer));
@@ -134,10 +134,10 @@ fn diskless(server: &Arc<Server>, settings: &Settings) -> Result<(), SnapshotErr
                 written.took.as_secs_f64(),
                 written.held.as_micros()
             );
-            let still_up = still_taking(&taking, How::Diskless);
             log!(
                 Level::Notice,
-                "Diskless rdb transfer, done reading from pipe, {still_up} replicas still up."
+                "Diskless rdb transfer, done reading from pipe, {} replicas still up.",
+                sent.count_whole()
             );
             log!(Level::Notice, "Background RDB transfer terminated with success");
         }
@@ -164,11 +164,11 @@ fn by_file(server: &Arc<Server>, settings: &Settings) -> Result<(), SnapshotErro
     Ok(())
 }
 
-/// How many replicas are there that wait for the rest of a snapshot, or have just been sent it.
+/// How many replicas are waiting for the rest of a snapshot.
 fn still_taking(server: &Server, how: How) -> usize {
     let takes = |phase: Phase| match how {
         How::Disk => matches!(phase, Phase::Saving { .. }),
-        How::Diskless => matches!(phase, Phase::Streaming { .. } | Phase::Loading),
+        How::Diskless => matches!(phase, Phase::Streaming { .. }),
     };
     let all = server.node.replication().served.all();
     all.iter().filter(|served| served.with(|replica| takes(replica.phase))).count()
