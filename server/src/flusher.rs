@@ -3,8 +3,8 @@
 //!
 //! A connection whose commands left effects keeps its replies back and asks the flusher to run. The flusher is a task like
 //! the connections, so it comes after all of them that have something to do in this turn; it writes what they have
-//! left, by one call of the system, and lets them go on. With `appendfsync always` it lets them go when the journal's own
-//! thread, which wakes it once for all of them, has synced.
+//! left, by one call of the system, and lets them go on. With `appendfsync always` the journal's own thread writes and syncs, and
+//! wakes the flusher once for all of them.
 
 use baton::Node;
 use baton::journal::Verdict;
@@ -88,8 +88,14 @@ impl Flusher {
             }
         }
         if self.kicked.replace(false) {
-            self.node.journal().write();
-            self.node.replication().served.wake();
+            let (journal, replicas) = (self.node.journal(), &self.node.replication().served);
+            if replicas.count() > 0 {
+                // No replica hears of what is not in the file: it would be ahead of a node that is killed now.
+                journal.write();
+                replicas.wake();
+            } else {
+                journal.flush();
+            }
         }
         self.let_go();
         if !self.waiting.borrow().is_empty() {

@@ -5,7 +5,7 @@
 //! | `pending`   | what has been pushed and not written, and who else follows   |
 //! | `writer`    | the files: blocks, cuts, what a failed write leaves          |
 //! | `health`    | whether the log can be relied on                             |
-//! | `thread`    | the thread that syncs, and tries again what failed           |
+//! | `thread`    | syncs, with `always` writes, and tries again what failed     |
 //! | `bell`      | wakes that thread                                            |
 //! | `gathering` | lets one sync be for many clients                            |
 //!
@@ -14,8 +14,10 @@
 //! 1. *Pushed.* Before a baton is let go, what its shard has left is appended to the pending bytes: one short copy under
 //!    one lock. So the order of the log agrees with cause and effect: who saw a change was under a baton after it.
 //! 2. *Written.* Any thread writes all that is pending, without a baton, by one call of the system. A core does so once per
-//!    turn of its loop, for all its connections, before their replies leave.
-//! 3. *Synced.* By a thread of its own, never by a core. One sync is for all that was written before it.
+//!    turn of its loop, for all its connections, before their replies leave. With `appendfsync always` it leaves that to
+//!    the thread that syncs, as long as there are no replicas: several turns are one write.
+//! 3. *Synced.* By a thread of its own, never by a core. One sync is for all that was written before it, and waits for more
+//!    (`gathering`).
 //!
 //! A reply waits for what its own command left, and for nothing if that is nothing: until it is written, or with
 //! `appendfsync always` until it is synced ([`verdict`](Journal::verdict)).
@@ -182,6 +184,8 @@ struct Shared {
     suspended: AtomicBool,
     stopped: AtomicBool,
     has_retired: AtomicBool,
+    /// What has been pushed is to be written by the thread, before the sync that its replies wait for.
+    handed_over: AtomicBool,
     is_syncing: AtomicBool,
     /// When the sync that runs began, in milliseconds since `start`.
     sync_start_ms: AtomicU64,
@@ -216,6 +220,7 @@ impl Journal {
             suspended: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
             has_retired: AtomicBool::new(false),
+            handed_over: AtomicBool::new(false),
             is_syncing: AtomicBool::new(false),
             sync_start_ms: AtomicU64::new(0),
             delayed_syncs: AtomicU64::new(0),
@@ -311,7 +316,19 @@ impl Journal {
         }
         drop(writer);
         shared.bell.ring_if_asleep();
-        shared.gathering.written(&shared.bell);
+        shared.gathering.came(&shared.bell);
+    }
+
+    /// Has what was pushed made as safe as the policy says, at the end of a turn: writes it, as [`write`](Self::write) does; or
+    /// leaves that to the thread which has to sync it before anybody is answered, so that a sync costs one write.
+    pub fn flush(&self) {
+        let shared = &self.shared;
+        if !shared.answers_after_sync() {
+            return self.write();
+        }
+        shared.handed_over.store(true, Ordering::Release);
+        shared.bell.ring_if_asleep();
+        shared.gathering.came(&shared.bell);
     }
 
     /// Whether a reply may leave whose command has pushed effects up to this offset.
@@ -597,10 +614,14 @@ impl Shared {
         if !self.has_file.load(Ordering::Acquire) {
             return u64::MAX;
         }
-        let by_sync = self.policy.load(Ordering::Acquire) == Policy::Always as u8
-            && !self.suspended.load(Ordering::Acquire);
-        let mark = if by_sync { &self.synced } else { &self.written };
+        let mark = if self.answers_after_sync() { &self.synced } else { &self.written };
         mark.load(Ordering::Acquire)
+    }
+
+    /// Whether replies wait for a sync, not only for a write.
+    #[inline]
+    fn answers_after_sync(&self) -> bool {
+        self.policy.load(Ordering::Acquire) == Policy::Always as u8 && !self.suspended.load(Ordering::Acquire)
     }
 
     fn wake_cores(&self) {

@@ -15,7 +15,7 @@ const SYNC: Duration = Duration::from_secs(1);
 pub(super) fn run(shared: &Shared) {
     let mut last_sync: Option<Instant> = None;
     let mut failing: Option<Failing> = None;
-    let mut crowd = Crowd::default();
+    let mut crowd = Crowd::new();
     while !shared.stopped.load(Ordering::Acquire) {
         if shared.failing.load(Ordering::Acquire) {
             let failing = failing.get_or_insert_with(Failing::begin);
@@ -28,8 +28,12 @@ pub(super) fn run(shared: &Shared) {
             continue;
         }
         failing = None;
-        if shared.has_cut() {
+        if shared.has_cut() || shared.has_to_write() && !shared.answers_after_sync() {
+            shared.handed_over.store(false, Ordering::Relaxed);
             shared.write(&mut shared.writer.lock());
+        }
+        if shared.answers_after_sync() {
+            crowd.gather(&shared.gathering, &shared.bell);
         }
         if !shared.wants_sync() {
             // A sync of every second is not due before a second after the last one, but then it is.
@@ -38,17 +42,18 @@ pub(super) fn run(shared: &Shared) {
         }
         let due = match shared.policy() {
             Policy::EverySecond => last_sync.and_then(|last| SYNC.checked_sub(last.elapsed())),
-            Policy::Always => {
-                crowd.gather(&shared.gathering, &shared.bell);
-                None
-            }
-            Policy::Never => None,
+            Policy::Always | Policy::Never => None,
         };
         match due.filter(|left| !left.is_zero()) {
             Some(left) => shared.bell.doze(Some(left)),
             None => {
                 last_sync = Some(Instant::now());
-                crowd.sync(&shared.gathering, || shared.sync());
+                crowd.sync(&shared.gathering, || {
+                    if shared.handed_over.swap(false, Ordering::AcqRel) {
+                        shared.write(&mut shared.writer.lock());
+                    }
+                    shared.sync();
+                });
             }
         }
     }
@@ -73,6 +78,12 @@ impl Shared {
             || self.failing.load(Ordering::Acquire)
             || self.wants_sync()
             || self.has_cut()
+            || self.has_to_write()
+    }
+
+    /// Somebody has left it to this thread to write.
+    fn has_to_write(&self) -> bool {
+        self.handed_over.load(Ordering::Acquire)
     }
 
     /// The log has been cut and nobody has written since.
@@ -85,7 +96,9 @@ impl Shared {
             return false;
         }
         let unsynced = self.synced.load(Ordering::Acquire) < self.written.load(Ordering::Acquire);
-        unsynced && self.policy() != Policy::Never || self.has_retired.load(Ordering::Acquire)
+        unsynced && self.policy() != Policy::Never
+            || self.has_to_write() && self.policy() == Policy::Always
+            || self.has_retired.load(Ordering::Acquire)
     }
 
     /// Syncs what has been written by now.

@@ -279,7 +279,7 @@ impl Inner {
         self.look_at_log();
         let journal = self.node.journal();
         let offset = journal.pushed();
-        journal.write();
+        journal.flush();
         loop {
             // Before the look at the verdict: what happens after it is heard.
             let rung = *self.bell.rung.lock();

@@ -2,7 +2,7 @@
 //! cannot be trusted any more is not trusted again.
 
 use crate::bench::{LOG, exec, held, journaled, next_file, raw, replayed};
-use baton::journal::{GIVE_UP, Health, Policy, Verdict};
+use baton::journal::{Figures, GIVE_UP, Health, Journal, Policy, Verdict};
 use baton::storage::simulated::Fault;
 use baton::storage::{SimulatedStorage, Storage};
 use std::path::Path;
@@ -182,6 +182,13 @@ fn every_policy_syncs_in_its_time() {
 /// Many commit at once, each waits for its own write: everyone is woken.
 #[test]
 fn groups_commit_together() {
+    commit_together(Journal::write);
+    let figures = commit_together(Journal::flush);
+    assert!(figures.writes <= figures.syncs + 1, "a sync costs one write: {figures:?}");
+}
+
+#[track_caller]
+fn commit_together(flush: fn(&Journal)) -> Figures {
     let storage = SimulatedStorage::new(8);
     let bench = journaled(&storage, Policy::Always);
     std::thread::scope(|scope| {
@@ -193,7 +200,7 @@ fn groups_commit_together() {
                 for n in 0..300 {
                     client.run(&format!("SET key:{core} {n}"));
                     let offset = journal.pushed();
-                    journal.write();
+                    flush(journal);
                     let safe = std::future::poll_fn(|cx| {
                         journal.register(core, cx.waker());
                         match journal.verdict(offset) {
@@ -209,5 +216,41 @@ fn groups_commit_together() {
     });
     let figures = bench.node.journal().figures();
     assert!(figures.syncs <= 1_201, "{figures:?}");
+    assert_eq!(replayed(&storage.crashed_with_names(), &[LOG]), held(&bench));
+    figures
+}
+
+/// What the thread has to write is written whatever becomes of the policy, and waits for room like everything else.
+#[test]
+fn what_is_left_to_the_thread_is_written() {
+    let storage = SimulatedStorage::new(9);
+    let bench = journaled(&storage, Policy::Always);
+    let journal = bench.node.journal();
+    for (n, policy) in
+        [Policy::EverySecond, Policy::Never, Policy::Always].into_iter().cycle().take(60).enumerate()
+    {
+        bench.run(&format!("SET a {n}"));
+        let offset = journal.pushed();
+        journal.flush();
+        journal.configure(policy, true);
+        soon(Duration::from_secs(30), || journal.verdict(offset) == Verdict::Safe);
+        assert_eq!(replayed(&storage.killed(), &[LOG]), held(&bench));
+    }
+    for n in 0..20 {
+        bench.run(&format!("SET b {n}"));
+        let offset = journal.pushed();
+        journal.flush();
+        journal.suspend_syncs(n % 2 == 0);
+        soon(Duration::from_secs(30), || journal.verdict(offset) == Verdict::Safe);
+    }
+    storage.fail_appends(Some(Fault::Full));
+    bench.run("SET a full");
+    let offset = journal.pushed();
+    journal.flush();
+    soon(Duration::from_secs(30), || journal.is_failing());
+    assert_eq!(journal.verdict(offset), Verdict::Wait, "it is not acknowledged");
+    assert_eq!(bench.run("SET a refused"), format!("-{FULL}"));
+    storage.fail_appends(None);
+    soon(Duration::from_secs(30), || journal.verdict(offset) == Verdict::Safe);
     assert_eq!(replayed(&storage.crashed_with_names(), &[LOG]), held(&bench));
 }
