@@ -364,6 +364,19 @@ impl<'n> Held<'n> {
         may_block: bool,
         out: &mut Out,
     ) -> Outcome {
+        self.run_hinted(who, command, args, may_block, None, out)
+    }
+
+    /// As [`run`](Self::run), for who knows the slot and the hash of the command's only key already.
+    pub(crate) fn run_hinted(
+        &mut self,
+        who: &Who,
+        command: &Registered,
+        args: &[&[u8]],
+        may_block: bool,
+        hint: Option<(Slot, u64)>,
+        out: &mut Out,
+    ) -> Outcome {
         let node = self.node;
         if !command.command.arity.accepts(args.len()) {
             return self.reject(command, &arity_error(command.command, args), out);
@@ -396,8 +409,18 @@ impl<'n> Held<'n> {
         let caller = Caller { may_block, is_script: self.for_script, no_touch: who.no_touch, id: who.id };
         let written = out.len();
         self.states.iter_mut().for_each(|state| state.shard.caller = who.id);
-        let mut shards = Shards(&mut self.states);
-        let mut keyspace = Keyspace::many(&mut shards, settings, who.db, self.now_ms);
+        let mut shards;
+        let mut keyspace = if let [state] = &mut self.states[..] {
+            Keyspace::one(&mut state.shard, settings, who.db, self.now_ms)
+        } else {
+            shards = Shards(&mut self.states);
+            Keyspace::many(&mut shards, settings, who.db, self.now_ms)
+        };
+        if let Some((slot, hash)) = hint
+            && let Some(key) = command.only_key.and_then(|at| args.get(at))
+        {
+            keyspace.hint(key, slot, hash);
+        }
         keyspace.set_no_touch(who.no_touch);
         match self.clock_ms {
             // The stream of the primary.
@@ -481,6 +504,11 @@ impl<'n> Held<'n> {
                 shard.prefetch_entry(*slot, db, *hash);
             }
         }
+    }
+
+    /// Whether the shard of a slot is held.
+    pub(crate) fn owns(&self, slot: Slot) -> bool {
+        self.shard_of(slot).is_some()
     }
 
     /// The shard of a slot, if it is held.

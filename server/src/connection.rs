@@ -58,6 +58,8 @@ const UNREAD_MAX: usize = 256 * 1024 * 1024;
 const BUSY_PAUSE: Duration = Duration::from_millis(2);
 /// What a blocked client may send ahead.
 const AHEAD_MAX: usize = 1024 * 1024;
+/// Scripts for whose keys memory is asked for at once, while the first of them runs.
+const LOOK_AHEAD: usize = 32;
 /// Replies that are sent before the rest of a long pipeline is run.
 const FLUSH_BYTES: usize = 256 * 1024;
 /// What a core keeps in buffers that nobody uses.
@@ -442,7 +444,8 @@ impl<S: Socket> Connection<S> {
                 let args: Vec<&[u8]> = self.parser.spans().iter().map(|span| span.of(&self.input)).collect();
                 let (mut at, mut plain) = (0, self.session.is_plain());
                 let mut batch: Vec<Call<'_, '_>> = Vec::with_capacity(self.parser.requests().len());
-                for count in self.parser.requests() {
+                let mut looked_at = 0;
+                for (place, count) in self.parser.requests().iter().enumerate() {
                     let request = &args[at..at + count];
                     at += count;
                     match self.session.step(server, plain, request) {
@@ -465,6 +468,14 @@ impl<S: Socket> Connection<S> {
                             }
                             after = match command {
                                 Ok(command) if self.session.runs_scripts(command) => {
+                                    if place >= looked_at {
+                                        looked_at = place + LOOK_AHEAD;
+                                        let next =
+                                            self.parser.requests()[place + 1..].iter().take(LOOK_AHEAD);
+                                        let mut left = &args[at..];
+                                        let next = next.filter_map(|count| left.split_off(..*count));
+                                        self.session.look_ahead(command, next);
+                                    }
                                     let (end, took_long) =
                                         run_scripts(&mut self.session, command, request).await;
                                     if took_long {

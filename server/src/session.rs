@@ -21,6 +21,7 @@ use baton_engine::error::{CommandError, printable};
 use baton_engine::execute::{Outcome, arity_error};
 use baton_engine::keyspace::waiting::WatchFlag;
 use baton_engine::reply::{Out, Reply};
+use baton_engine::slot::Slot;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -68,6 +69,9 @@ pub struct Subscriptions {
     pub shard_channels: BTreeSet<Box<[u8]>>,
 }
 
+/// More keys are not looked at in advance: their memory would make room for others before its turn.
+const KEYS_AHEAD: usize = 32;
+
 const READ_ONLY: CommandError = CommandError::text("READONLY You can't write against a read only replica.");
 
 /// The state of one client's conversation.
@@ -87,6 +91,8 @@ pub struct Session {
     pub tracking: Mode,
     /// Offset in the log up to which this client's commands have left something.
     pub journaled: u64,
+    /// The keys of the scripts that come next in the pipeline, by slot and hash.
+    pub keys_ahead: Vec<(Slot, u64)>,
     /// REPLICAOF inside of the transaction that runs: carried out when its batons have been let go.
     pub role_change: Option<RoleChange>,
     /// What is known of the replica behind this connection, if it is one.
@@ -201,6 +207,7 @@ impl Session {
             subscriptions: None,
             tracking: Mode::Off,
             journaled: 0,
+            keys_ahead: Vec::new(),
             role_change: None,
             replica: None,
         }
@@ -332,6 +339,25 @@ impl Session {
         let registry = &self.server.node.registry;
         is_script(command)
             || queued.is_some_and(|queued| queued.queue.iter().any(|(id, _)| is_script(registry.get(*id))))
+    }
+
+    /// Notes the keys of these requests, which come next in the pipeline, as far as all of them are scripts like this one:
+    /// the memory behind them is asked for while this one runs.
+    pub fn look_ahead<'a>(&mut self, script: &Registered, requests: impl Iterator<Item = &'a [&'a [u8]]>) {
+        let (node, ahead) = (&self.server.node, &mut self.keys_ahead);
+        ahead.clear();
+        for request in requests {
+            let is_next = node.registry.find(request[0]).is_some_and(|command| command.id == script.id);
+            if !is_next || ahead.len() >= KEYS_AHEAD {
+                return;
+            }
+            for spec in script.command.keys {
+                let note =
+                    &mut |at: usize| ahead.push((Slot::of(request[at]), node.hasher().hash(request[at])));
+                // Refused when its turn comes, if it names no keys properly.
+                let _ = spec.positions(request, note);
+            }
+        }
     }
 
     /// Whether the reply to the current command is not wanted.

@@ -21,7 +21,7 @@ use super::functions::Function;
 use super::host::Host;
 use super::interpreter::Interpreter;
 use super::reply::Written;
-use super::run::{Rules, Run};
+use super::run::{Known, Rules, Run};
 use super::shebang::{Flag, Flags};
 use crate::held::{Held, Who};
 use crate::node::{Cores, Node};
@@ -205,9 +205,15 @@ impl Call<'_> {
     ) -> Result<(Written, bool), CommandError> {
         // The memory behind the keys is on its way while the call is made ready. Most scripts have few of them.
         let hasher = self.node.hasher();
-        let keys = self.keys.iter().take(PREFETCHED).map(|key| (Slot::of(key), hasher.hash(key)));
-        let keys: SmallVec<[(Slot, u64); PREFETCHED]> = keys.collect();
+        let known = self.keys.iter().take(PREFETCHED).map(|key| (*key, Slot::of(key), hasher.hash(key)));
+        let known: SmallVec<[Known<'_>; PREFETCHED]> = known.collect();
+        let keys: SmallVec<[(Slot, u64); PREFETCHED]> =
+            known.iter().map(|(_, slot, hash)| (*slot, *hash)).collect();
         held.prefetch_slots(&keys);
+        // And that behind the keys of the scripts that come next, as far as it is held.
+        if let Some(ahead) = host.keys_ahead() {
+            held.prefetch_slots(ahead);
+        }
         self.admit(host, held)?;
         let says = |flag| self.code.flags().is_some_and(|flags| flags.has(flag));
         let rules =
@@ -215,7 +221,12 @@ impl Call<'_> {
         let buffer = std::mem::take(&mut interpreter.buffer);
         held.set_for_script(true);
         held.prefetch_entries(self.who.db, &keys);
+        if let Some(ahead) = host.keys_ahead().filter(|ahead| !ahead.is_empty()) {
+            held.prefetch_entries(self.who.db, ahead);
+            ahead.retain(|(slot, _)| !held.owns(*slot));
+        }
         let mut run = Run::new(held, host, self.who, rules, declared, buffer);
+        run.set_known(&known);
         run.set_name(self.code.name(), matches!(self.code, Code::Function(_)), self.line);
         let written = match &self.code {
             Code::Script(script) => interpreter.run_script(script, &mut run, self.keys, self.args, out),

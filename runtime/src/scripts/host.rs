@@ -5,6 +5,7 @@ use crate::registry::Registered;
 use baton_engine::error::CommandError;
 use baton_engine::execute::Outcome;
 use baton_engine::reply::Out;
+use baton_engine::slot::Slot;
 use std::time::Duration;
 
 /// How urgent a line of the log is.
@@ -58,6 +59,12 @@ pub trait Host {
 
     /// A command of the engine has run.
     fn has_run(&mut self, _command: &Registered, _outcome: Outcome) {}
+
+    /// The keys of the scripts that come next, by slot and hash: their memory is asked for while this one runs. Those for which
+    /// that has been done are taken out.
+    fn keys_ahead(&mut self) -> Option<&mut Vec<(Slot, u64)>> {
+        None
+    }
 
     /// After how long a script ends, unless it has changed something; none: nobody waits for that.
     fn time_limit(&self) -> Option<Duration> {

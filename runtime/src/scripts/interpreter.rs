@@ -27,6 +27,8 @@ pub(super) struct Interpreter {
     state: State,
     worlds: Worlds,
     on_error: Kept,
+    /// `KEYS` and `ARGV`, which every script is given anew.
+    names: [Kept; 2],
     compiled: ByNumber<Kept>,
     functions: HashMap<Vec<u8>, Kept>,
     /// The version of the libraries that `functions` are from.
@@ -45,9 +47,23 @@ impl Interpreter {
         let mut stack = state.stack();
         stack.push_function(on_error);
         let on_error = stack.keep();
+        let names = ["KEYS", "ARGV"].map(|name| {
+            stack.push_bytes(name.as_bytes());
+            stack.keep()
+        });
         let (compiled, functions) = (ByNumber::default(), HashMap::new());
         let collect_at = GARBAGE_BYTES;
-        Self { state, worlds, on_error, compiled, functions, version: 0, collect_at, buffer: Vec::new() }
+        Self {
+            state,
+            worlds,
+            on_error,
+            names,
+            compiled,
+            functions,
+            version: 0,
+            collect_at,
+            buffer: Vec::new(),
+        }
     }
 
     /// Bytes that Lua uses here.
@@ -90,9 +106,10 @@ impl Interpreter {
         stack.push_kept(&self.worlds.eval.seen);
         stack.set_environment(-2);
         stack.push_kept(&self.worlds.eval.table);
-        for (name, values) in [("KEYS", keys), ("ARGV", args)] {
+        for (name, values) in self.names.iter().zip([keys, args]) {
+            stack.push_kept(name);
             push_list(&mut stack, values);
-            stack.raw_set_field(-2, name);
+            stack.raw_set(-3);
         }
         stack.pop(1);
         self.call(run, 0, &script.sha, out)

@@ -59,8 +59,9 @@ impl<'r> Input<'r> {
             b':' => stack.push_number(number()? as f64),
             b'+' => {
                 stack.new_table(0, 1);
+                stack.push_bytes(b"ok");
                 stack.push_bytes(line);
-                stack.raw_set_field(-2, "ok");
+                stack.raw_set(-3);
             }
             b'-' => {
                 stack.new_table(0, 2);

@@ -11,6 +11,7 @@ use baton_engine::command::{Flag, Group};
 use baton_engine::error::CommandError;
 use baton_engine::execute::{Outcome, arity_error};
 use baton_engine::reply::Out;
+use baton_engine::slot::Slot;
 use std::ffi::c_void;
 use std::ptr::NonNull;
 use std::time::{Duration, Instant};
@@ -39,6 +40,9 @@ pub(super) struct Rules {
     pub(super) allow_oom: bool,
 }
 
+/// A key that was declared, with its slot and its hash.
+pub(super) type Known<'k> = (&'k [u8], Slot, u64);
+
 /// A script that runs.
 pub(super) struct Run<'r, 'n> {
     pub(super) held: &'r mut Held<'n>,
@@ -48,6 +52,8 @@ pub(super) struct Run<'r, 'n> {
     rules: Rules,
     /// The cores of the keys that were declared.
     declared: Cores,
+    /// The first of the keys, each with its slot and its hash.
+    known: &'r [Known<'r>],
     /// It has changed something, or may have.
     pub(super) wrote: bool,
     /// It has touched keys of other cores than the declared ones'.
@@ -102,6 +108,7 @@ impl<'r, 'n> Run<'r, 'n> {
             out: Out::with_buffer(buffer, false),
             rules,
             declared,
+            known: &[],
             wrote: false,
             strayed: false,
             restart: false,
@@ -114,6 +121,11 @@ impl<'r, 'n> Run<'r, 'n> {
             line: &[],
             long: None,
         }
+    }
+
+    /// Says what is known of the keys that were declared, so that it need not be computed for every command.
+    pub(super) fn set_known(&mut self, known: &'r [Known<'r>]) {
+        self.known = known;
     }
 
     /// Says what runs.
@@ -211,7 +223,8 @@ impl<'r, 'n> Run<'r, 'n> {
         if let Err(error) = self.admit(command, args) {
             return self.refuse(Some(command), &error);
         }
-        if !self.reach(command, args) {
+        let known = self.known_key(command, args);
+        if known.is_none() && !self.reach(command, args) {
             if self.wrote {
                 return Ran::Ended(
                     "Script touches a key that it has not declared, and that others keep busy",
@@ -231,7 +244,7 @@ impl<'r, 'n> Run<'r, 'n> {
         self.wrote |= writes;
         self.host.runs(&self.who, command, args);
         if command.run.is_some() {
-            let outcome = self.held.run(&self.who, command, args, false, &mut self.out);
+            let outcome = self.held.run_hinted(&self.who, command, args, false, known, &mut self.out);
             self.host.has_run(command, outcome);
             if matches!(outcome, Outcome::Blocked { .. }) {
                 // Nobody waits in a script: it is told what one would be whose time is over.
@@ -288,6 +301,12 @@ impl<'r, 'n> Run<'r, 'n> {
         let is = self.held.is_out_of_memory();
         self.out_of_memory = Some(is);
         is
+    }
+
+    /// The slot and the hash of the command's only key, if that is one of those that were declared: then it is held.
+    fn known_key(&self, command: &Registered, args: &[&[u8]]) -> Option<(Slot, u64)> {
+        let key = args.get(command.only_key?)?;
+        self.known.iter().find(|(known, ..)| known == key).map(|(_, slot, hash)| (*slot, *hash))
     }
 
     /// Makes sure that what the command touches is held.

@@ -12,6 +12,7 @@ use baton_engine::command::{Command, Flag};
 use baton_engine::error::CommandError;
 use baton_engine::execute::Outcome;
 use baton_engine::reply::Out;
+use baton_engine::slot::Slot;
 use std::sync::atomic::Ordering;
 
 pub const COMMANDS: &[Command] = scripts::COMMANDS;
@@ -134,6 +135,10 @@ impl Host for Caller<'_> {
         session.client.db.store(db, Ordering::Relaxed);
         session.out.set_resp3(resp3);
         if refused { Outcome::Refused } else { Outcome::Done }
+    }
+
+    fn keys_ahead(&mut self) -> Option<&mut Vec<(Slot, u64)>> {
+        Some(&mut self.session.keys_ahead)
     }
 
     fn log(&mut self, level: LogLevel, line: &str) {

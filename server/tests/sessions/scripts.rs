@@ -85,6 +85,34 @@ fn what_has_written_ends_only_with_the_node() {
     check(&mut server.client(), "GET before; GET k", "\"1\" $-1");
 }
 
+/// What a script does is known to those behind it in a pipeline, and each is refused for itself: their keys are looked at
+/// before their turn comes.
+#[test]
+fn a_pipeline_of_scripts_answers_in_order() {
+    let mut server = Server::baton(&[("cores", "3")]);
+    let mut client = server.client();
+    let script = "redis.call('append', KEYS[1], ARGV[1]) return redis.call('get', KEYS[1])";
+    let (mut requests, mut expected) = (Vec::<Vec<String>>::new(), Vec::new());
+    let mut values = std::collections::BTreeMap::<&str, String>::new();
+    for n in 0..100_usize {
+        let (key, digit) = (KEYS[n % 3], (n % 10).to_string());
+        let (words, reply): (&[&str], _) = match n % 10 {
+            7 => (&[script, "-1", key], "-ERR Number of keys can't be negative".to_owned()),
+            8 => (&[script, "5", key], "-ERR Number of keys can't be greater than number of args".to_owned()),
+            9 => (&["return #KEYS", "2", key, "x"], ":2".to_owned()),
+            _ => {
+                let value = values.entry(key).or_default();
+                value.push_str(&digit);
+                (&[script, "1", key, &digit], format!("\"{value}\""))
+            }
+        };
+        requests.push([&["EVAL"], words].concat().into_iter().map(str::to_owned).collect());
+        expected.push(reply);
+    }
+    let replies: Vec<String> = client.pipeline(&requests).iter().map(show).collect();
+    assert_eq!(replies, expected);
+}
+
 #[track_caller]
 fn refused_with(client: &mut Client, command: &str, start: &str) {
     let reply = show(&client.run(command));
