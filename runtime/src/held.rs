@@ -94,6 +94,8 @@ pub struct Held<'n> {
     admitted: bool,
     /// The commands are those of a script.
     for_script: bool,
+    /// What is done under these batons leaves nothing for the log.
+    forgets: bool,
     /// What is deferred is done by somebody else.
     leaves_deferred: bool,
     /// The time that access clocks show, of a replay.
@@ -117,6 +119,7 @@ impl<'n> Held<'n> {
             now_ms: node.now_ms(),
             admitted: false,
             for_script: false,
+            forgets: false,
             leaves_deferred: false,
             clock_ms: None,
             _whole: None,
@@ -163,9 +166,9 @@ impl<'n> Held<'n> {
         self.states[0].shard.effects.end_transaction();
     }
 
-    /// What has been done under these batons is not to be repeated: the node ends in the middle of it.
+    /// What has been done under these batons, and what will be, is not to be repeated: the node ends in the middle of it.
     pub(crate) fn forget_effects(&mut self) {
-        self.states.iter_mut().for_each(|state| state.shard.effects.clear());
+        self.forgets = true;
     }
 
     /// Whether the commands that follow are those of a script.
@@ -582,6 +585,9 @@ impl Drop for Held<'_> {
         self.end_transaction();
         // What was done took its time: a key that has expired meanwhile serves nobody.
         blocked::serve(self.node, &mut self.states, &self.settings, self.node.now_ms());
+        if self.forgets {
+            self.states.iter_mut().for_each(|state| state.shard.effects.clear());
+        }
         // Before any of them goes: what lies with one core may be about keys of another.
         self.push_effects();
         self.states.clear();

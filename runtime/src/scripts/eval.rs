@@ -75,8 +75,6 @@ struct Call<'a> {
     who: &'a Who,
     code: Code,
     read_only: bool,
-    /// It is no part of a transaction.
-    alone: bool,
     keys: &'a [&'a [u8]],
     args: &'a [&'a [u8]],
     /// All of the command.
@@ -98,7 +96,7 @@ pub(super) fn run(
     let ran = find(node, &mut interpreter, &command.name, args).and_then(|(code, keys)| {
         let (line, (keys, args)) = (args, args[3..].split_at(keys));
         let read_only = command.name.ends_with("_ro");
-        let call = Call { node, who, code, read_only, alone: held.is_none(), keys, args, line };
+        let call = Call { node, who, code, read_only, keys, args, line };
         call.run(&mut interpreter, host, held, out)
     });
     scripts.give_back(interpreter);
@@ -238,7 +236,7 @@ impl Call<'_> {
         let (restart, strayed, is_half_done) = (run.restart, run.strayed, run.is_half_done());
         interpreter.buffer = run.into_buffer();
         held.set_for_script(false);
-        if is_half_done && self.alone {
+        if is_half_done {
             held.forget_effects();
         }
         self.code.reach().learn(if strayed { Reach::Anything } else { Reach::Declared });

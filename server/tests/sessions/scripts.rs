@@ -85,6 +85,23 @@ fn what_has_written_ends_only_with_the_node() {
     check(&mut server.client(), "GET before; GET k", "\"1\" $-1");
 }
 
+#[test]
+fn a_transaction_ends_with_its_script_when_the_node_does() {
+    let mut server = server();
+    let (mut running, mut other) = (server.client(), server.client());
+    let [a, b, _] = KEYS;
+    check(&mut running, &format!("SET before 1; MULTI; SET {a} 1"), "+OK +OK +QUEUED");
+    let script = "redis.call('set', KEYS[1], 'half') while true do end";
+    assert_eq!(show(&running.call(&["EVAL", script, "1", "k"])), "+QUEUED");
+    check(&mut running, &format!("SET {b} 2"), "+QUEUED");
+    send(&mut running, "EXEC");
+    wait_for(&mut other, "GET k", BUSY_SCRIPT);
+    send(&mut other, "SHUTDOWN NOSAVE");
+    wait_until(|| server.exited().is_some());
+    server.restart();
+    check(&mut server.client(), &format!("GET before; GET {a}; GET k; GET {b}"), "\"1\" $-1 $-1 $-1");
+}
+
 /// What a script does is known to those behind it in a pipeline, and each is refused for itself: their keys are looked at
 /// before their turn comes.
 #[test]
