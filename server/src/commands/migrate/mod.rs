@@ -220,8 +220,9 @@ impl Migration {
         held.with_keyspace(self.who.db, |keyspace| {
             let now_ms = keyspace.now_ms();
             let (mut written, mut seen) = (Vec::new(), HashSet::new());
+            // All that can fail comes before the first watch, which nobody would end.
+            keys.iter().try_for_each(|key| keyspace.build_slot(keyspace.slot(key)))?;
             for key in keys {
-                keyspace.build_slot(keyspace.slot(key))?;
                 if !seen.insert(key) {
                     continue;
                 }
