@@ -331,6 +331,18 @@ impl Journal {
         shared.gathering.came(&shared.bell);
     }
 
+    /// As [`flush`](Self::flush), for a caller who waits alone and may be blocked: with `appendfsync always` it writes and syncs
+    /// itself, unless a sync runs. So nobody is woken twice for one change.
+    pub fn flush_alone(&self) {
+        let shared = &self.shared;
+        if !shared.answers_after_sync() || shared.failing.load(Ordering::Acquire) {
+            return self.flush();
+        }
+        let Some(turn) = shared.sync_turn.try_lock() else { return self.flush() };
+        shared.write(&mut shared.writer.lock());
+        shared.sync_in_turn(turn);
+    }
+
     /// Whether a reply may leave whose command has pushed effects up to this offset.
     #[inline]
     pub fn verdict(&self, offset: u64) -> Verdict {

@@ -3,6 +3,7 @@
 use super::gathering::Crowd;
 use super::health::Health;
 use super::{Policy, Shared};
+use parking_lot::MutexGuard;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -103,7 +104,11 @@ impl Shared {
 
     /// Syncs what has been written by now.
     pub(super) fn sync(&self) {
-        let _turn = self.sync_turn.lock();
+        self.sync_in_turn(self.sync_turn.lock());
+    }
+
+    /// As [`sync`](Self::sync), by whoever's turn it is.
+    pub(super) fn sync_in_turn(&self, _turn: MutexGuard<'_, ()>) {
         let unsynced = {
             let mut writer = self.writer.lock();
             if matches!(writer.health, Health::Distrusted(_)) {

@@ -19,6 +19,7 @@ use parking_lot::{Condvar, Mutex};
 use smallvec::SmallVec;
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::Wake;
 use std::time::Duration;
 
@@ -279,7 +280,18 @@ impl Inner {
         self.look_at_log();
         let journal = self.node.journal();
         let offset = journal.pushed();
-        journal.flush();
+        if self.waiting.fetch_add(1, Ordering::AcqRel) == 0 {
+            journal.flush_alone();
+        } else {
+            journal.flush();
+        }
+        let verdict = self.wait_until_safe(offset);
+        self.waiting.fetch_sub(1, Ordering::AcqRel);
+        verdict
+    }
+
+    fn wait_until_safe(&self, offset: u64) -> Result<(), Error> {
+        let journal = self.node.journal();
         loop {
             // Before the look at the verdict: what happens after it is heard.
             let rung = *self.bell.rung.lock();

@@ -12,6 +12,7 @@ use crate::storage::RealStorage;
 use baton_engine::settings::{EvictionPolicy, Settings};
 use parking_lot::Mutex;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 /// Shards per processor: a thread rarely finds the baton taken that it wants, and a command over all shards is not slow.
@@ -291,7 +292,8 @@ impl Builder {
         let read_only = self.read_only && disk.is_some();
         let (listeners, bell) = (Mutex::default(), Arc::<Bell>::default());
         let waker = bell.clone().into();
-        let inner = Inner { node, read_only, listeners, disk, background, bell, waker };
+        let waiting = AtomicUsize::new(0);
+        let inner = Inner { node, read_only, listeners, disk, background, bell, waker, waiting };
         Store { inner: Arc::new(inner), who }
     }
 }

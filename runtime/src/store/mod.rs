@@ -66,6 +66,7 @@ use crate::held::{Identity, Who};
 use crate::node::Node;
 use parking_lot::Mutex;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::task::Waker;
 
 /// A key-value store in this process: strings, hashes, lists, sets, sorted sets and streams, as in Redis, with the same commands.
@@ -103,6 +104,8 @@ struct Inner {
     /// Rings when the log has come on, by way of the waker.
     bell: Arc<access::Bell>,
     waker: Waker,
+    /// Threads that wait for the log.
+    waiting: AtomicUsize,
 }
 
 impl Store {

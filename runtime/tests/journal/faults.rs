@@ -185,6 +185,29 @@ fn groups_commit_together() {
     commit_together(Journal::write);
     let figures = commit_together(Journal::flush);
     assert!(figures.writes <= figures.syncs + 1, "a sync costs one write: {figures:?}");
+    commit_together(Journal::flush_alone);
+}
+
+/// Who waits alone syncs by himself; a failure is one for everybody, as one of the thread.
+#[test]
+fn who_waits_alone_syncs_and_hears_of_failures() {
+    let storage = SimulatedStorage::new(10);
+    let bench = journaled(&storage, Policy::Always);
+    let journal = bench.node.journal();
+    for n in 0..100 {
+        bench.run(&format!("SET a {n}"));
+        journal.flush_alone();
+        assert_eq!(journal.verdict(journal.pushed()), Verdict::Safe, "without waiting");
+        assert_eq!(replayed(&storage.crashed_with_names(), &[LOG]), held(&bench));
+    }
+    bench.run("SET a lost");
+    let offset = journal.pushed();
+    // The write, and the sync after it.
+    storage.fail(storage.calls() + 1, Fault::Broken);
+    journal.flush_alone();
+    soon(Duration::from_secs(30), || journal.verdict(offset) == Verdict::Lost);
+    assert!(matches!(journal.health(), Health::Distrusted(_)));
+    assert_eq!(bench.run("SET a 3"), format!("-{BROKEN}"));
 }
 
 #[track_caller]
