@@ -105,7 +105,7 @@ impl Payload {
         if bytes.first().is_some_and(|first| !matches!(first, b'$' | b'-')) {
             return Err(PayloadError::NoPayload(shown(bytes)));
         }
-        let Some(end) = memchr(b'\n', bytes) else {
+        let Some(end) = memchr(b'\n', &bytes[..bytes.len().min(LINE_MAX + 1)]) else {
             return if bytes.len() > LINE_MAX {
                 Err(PayloadError::NoPayload(shown(bytes)))
             } else {
@@ -194,6 +194,11 @@ mod tests {
             );
         }
         assert!(decode(&[b'$'; LINE_MAX + 2], 10).is_err());
+        // A line is too long however much of it has come, and whatever is behind it.
+        let long = format!("$EOF:{mark}{}\r\n{mark}", "x".repeat(LINE_MAX));
+        for piece in [1, 43, long.len()] {
+            assert!(decode(long.as_bytes(), piece).is_err(), "in pieces of {piece}");
+        }
     }
 
     proptest! {
