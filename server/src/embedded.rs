@@ -63,8 +63,8 @@ impl Embedded {
     fn end(&mut self) -> Result<(), String> {
         let Some(thread) = self.thread.take() else { return Ok(()) };
         // Nobody listens any more if it has ended by itself.
-        let _ =
-            self.server.end_requests.send(EndRequest { save: None, force: true, now: false, client: None });
+        let request = EndRequest { save: None, force: true, now: false, client: None, by_signal: false };
+        let _ = self.server.end_requests.send(request);
         ended(thread)
     }
 }

@@ -3,7 +3,8 @@
 //! | file          | holds                                                                    |
 //! |---------------|--------------------------------------------------------------------------|
 //! | `main`        | nothing but the allocator and a call of [`main`]                         |
-//! | `start`       | the start and the end of the process                                     |
+//! | `start`       | the start of the process, and what is left to do at its end              |
+//! | `end`         | who asks for the end, and whether the node may end                       |
 //! | `embedded`    | a node inside another program                                            |
 //! | `core`        | one thread: its event loop and chores                                    |
 //! | `accept`      | connections accepted, and given to cores                                 |
@@ -39,6 +40,7 @@ mod connection;
 mod core;
 mod daemon;
 mod embedded;
+mod end;
 mod figures;
 mod flusher;
 mod gather;

@@ -39,6 +39,8 @@ pub struct EndRequest {
     pub now: bool,
     /// Who asked, and whether it speaks RESP3: is told when the node goes on.
     pub client: Option<(Arc<Client>, bool)>,
+    /// A signal asked: SIGINT from then on insists.
+    pub by_signal: bool,
 }
 
 /// CLIENT PAUSE.

@@ -1,12 +1,12 @@
-//! From the command line to a serving node, and to its end.
+//! From the command line to a serving node, and to what is done when it has ended.
 
 use crate::acl::{self, Acl, Ground};
 use crate::check;
 use crate::cli::{self, Invocation, Serve};
-use crate::client::{Client, Post};
 use crate::config::{self, Config, Loaded, Settings};
 use crate::core;
 use crate::daemon::{self, Origin, PidFile, Supervisor};
+use crate::end::Askers;
 use crate::figures::{CoreFigures, Counters};
 use crate::gather::Gathering;
 use crate::log;
@@ -15,19 +15,16 @@ use crate::persistence::{Rewrites, Snapshots, Told};
 use crate::replica::{self, Replica};
 use crate::replication::Serving;
 use crate::server::{EndRequest, Phase, Server};
-use crate::{commands, listen, memory, memtest, persistence, replication, syscheck, tls};
+use crate::{commands, listen, memory, memtest, persistence, syscheck, tls};
 use baton::persist::load::Progress;
 use baton::registry::Registry;
 use baton::replication::random_id;
 use baton::storage::RealStorage;
 use baton::{Node, NodeOptions};
-use baton_engine::error::CommandError;
-use baton_engine::reply::Out;
 use parking_lot::{Mutex, RwLock};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize};
 use tokio::sync::{Notify, mpsc, watch};
 
 /// The process, from its arguments to its exit code.
@@ -196,7 +193,7 @@ pub fn serve_until_the_end(
         server.tls.adopt(prepared);
     }
     // Before anybody can ask for the end: SHUTDOWN is served while data are loaded.
-    let phase = server.phase.subscribe();
+    let mut askers = Askers::new(&server, ends, matches!(host, Host::Process(_)))?;
     let mut threads = Vec::new();
     let (inlets, outlets): (Vec<_>, Vec<_>) = (0..cores).map(|_| mpsc::unbounded_channel()).unzip();
     *server.inlets.write() = inlets;
@@ -222,22 +219,27 @@ pub fn serve_until_the_end(
         }
     }
     log!(Level::Notice, "Server initialized");
-    if failed.is_none()
-        && let Err(error) = open_or_restore(&server, restore_to)
-    {
-        failed = Some(error);
-    }
-    if let Some(message) = failed.take() {
-        // Nothing was served: nothing has to be ended in good order.
-        server.shut_down();
-        listen::remove_socket(&server.settings());
-        return Err(message);
-    }
-    for kind in kinds {
-        log!(Level::Notice, "Ready to accept connections {kind}");
-    }
-    host.ready(&server);
-    let result = wait_for_the_end(&server, ends, phase, matches!(host, Host::Process(_)));
+    let own = server.clone();
+    let loaded = match failed.take() {
+        None => askers.load(&server, move || open_or_restore(&own, restore_to)),
+        Some(message) => Err(message),
+    };
+    let result = match loaded {
+        Ok(true) => {
+            for kind in kinds {
+                log!(Level::Notice, "Ready to accept connections {kind}");
+            }
+            host.ready(&server);
+            askers.wait(&server)
+        }
+        Ok(false) => Ok(()),
+        Err(message) => {
+            // Nothing was served: nothing has to be ended in good order.
+            server.shut_down();
+            listen::remove_socket(&server.settings());
+            return Err(message);
+        }
+    };
     server.replica.stop();
     server.shut_down();
     persistence::call_off(&server);
@@ -393,116 +395,4 @@ fn pin(core: usize, cores: usize) {
     {
         core_affinity::set_for_current(*processor);
     }
-}
-
-/// Waits for SIGTERM, SIGINT or the SHUTDOWN command, and writes the last snapshot if there is to be one.
-fn wait_for_the_end(
-    server: &Arc<Server>,
-    mut requests: mpsc::UnboundedReceiver<EndRequest>,
-    mut phase: watch::Receiver<Phase>,
-    takes_signals: bool,
-) -> Result<(), String> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| format!("Cannot wait for signals: {error}"))?;
-    runtime.block_on(async {
-        let mut signals = takes_signals.then(Signals::new).transpose()?;
-        loop {
-            let request = tokio::select! {
-                name = next_signal(&mut signals) => {
-                    log!(Level::Warning, "Received {name} scheduling shutdown...");
-                    EndRequest { save: None, force: false, now: false, client: None }
-                }
-                // A core could not go on.
-                _ = phase.changed() => break,
-                request = requests.recv() => match request {
-                    Some(request) => request,
-                    None => break,
-                },
-            };
-            log!(Level::Notice, "User requested shutdown...");
-            let mut askers: Vec<_> = request.client.iter().cloned().collect();
-            if may_end(server, &request).await {
-                break;
-            }
-            log!(
-                Level::Warning,
-                "Errors trying to shut down the server. Check the logs for more information."
-            );
-            // Whoever has asked meanwhile waited for the same.
-            while let Ok(other) = requests.try_recv() {
-                askers.extend(other.client);
-            }
-            server.is_ending.store(false, Ordering::Relaxed);
-            askers.into_iter().for_each(tell_that_it_goes_on);
-        }
-        Ok(())
-    })
-}
-
-/// The signals that ask for the end.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    fn new() -> Result<Self, String> {
-        let on = |kind| signal(kind).map_err(|error| format!("Cannot wait for signals: {error}"));
-        let (terminate, interrupt) = (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
-        // A log that is rotated away must not end the process.
-        Ok(Self { terminate, interrupt, hangup: on(SignalKind::hangup())? })
-    }
-}
-
-/// The name of the next signal that asks for the end. Never comes when signals are somebody else's.
-async fn next_signal(signals: &mut Option<Signals>) -> &'static str {
-    let Some(signals) = signals else { return std::future::pending().await };
-    loop {
-        tokio::select! {
-            _ = signals.terminate.recv() => return "SIGTERM",
-            _ = signals.interrupt.recv() => return "SIGINT",
-            _ = signals.hangup.recv() => {}
-        }
-    }
-}
-
-/// Waits for replicas and writes the snapshot that a request asks for; false when the node has to go on because it could not be
-/// written, or because somebody called the end off.
-async fn may_end(server: &Arc<Server>, request: &EndRequest) -> bool {
-    server.note_end_request();
-    (request.now || replication::wait_for_replicas(server).await) && is_saved(server, request).await
-}
-
-/// To a client that waits in SHUTDOWN, and speaks RESP3 or not.
-fn tell_that_it_goes_on((client, resp3): (Arc<Client>, bool)) {
-    let mut out = Out::new(resp3);
-    out.error(&CommandError::text("ERR Errors trying to SHUTDOWN. Check logs."));
-    client.mailbox.put(Post::Answer(out.into_bytes()));
-}
-
-/// Whether the snapshot that a request asks for is there, if it asks for one.
-async fn is_saved(server: &Arc<Server>, request: &EndRequest) -> bool {
-    if server.node.log.is_beginning() {
-        // Who sends a signal and is not obeyed sends a worse one.
-        if request.client.is_some() && !request.force {
-            log!(Level::Warning, "Writing initial AOF, can't exit.");
-            return false;
-        }
-        log!(Level::Warning, "Writing initial AOF. Exit anyway.");
-    }
-    if !request.save.unwrap_or_else(|| !server.settings().save.0.is_empty()) {
-        return true;
-    }
-    // What has come of a full synchronisation so far must not take the place of a whole snapshot.
-    if server.is_loading.load(Ordering::Relaxed) {
-        return true;
-    }
-    let Err(error) = persistence::save_at_end(server).await else { return true };
-    if request.force {
-        log!(Level::Warning, "Ending without a snapshot, as asked for: {error}");
-        return true;
-    }
-    log!(Level::Warning, "Error trying to save the DB, can't exit: {error}");
-    false
 }

@@ -12,7 +12,7 @@ use baton_engine::snapshot::{Index, IndexEntry};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Keys whose memory is asked for at once.
@@ -47,6 +47,7 @@ pub struct Progress {
     pub expired: AtomicU64,
     /// Commands of the log replayed.
     pub commands: AtomicU64,
+    called_off: AtomicBool,
 }
 
 impl Progress {
@@ -61,6 +62,16 @@ impl Progress {
     /// Nothing is being loaded any more.
     pub(crate) fn end(&self) {
         self.started_ms.store(0, Ordering::Relaxed);
+    }
+
+    /// Loading is given up at the next key or command, this time and ever after: the node ends.
+    pub fn call_off(&self) {
+        self.called_off.store(true, Ordering::Release);
+    }
+
+    /// Whether [`call_off`](Self::call_off) has been called.
+    pub fn is_called_off(&self) -> bool {
+        self.called_off.load(Ordering::Acquire)
     }
 }
 
@@ -133,7 +144,7 @@ pub enum LoadError {
         /// Its database.
         db: usize,
     },
-    /// Something else ended the loading already.
+    /// Something else ended the loading already, or it was called off.
     #[error("{0}: given up")]
     GivenUp(Arc<str>),
 }
@@ -302,6 +313,9 @@ fn whole(
         let mut loaded = Loaded::default();
         let (mut at, mut db, mut told, mut family) = (0, 0, 0, Family::Redis);
         loop {
+            if progress.is_called_off() {
+                return Err(LoadError::GivenUp(name.clone()));
+            }
             let (item, used) = reader.next(&file[at..]).map_err(format)?;
             at += used;
             match item {

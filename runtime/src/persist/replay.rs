@@ -64,6 +64,9 @@ pub enum ReplayError {
     /// The base of the log cannot be read where a command needs it.
     #[error("{0}")]
     Damaged(CommandError),
+    /// It was called off.
+    #[error("{0}: given up")]
+    GivenUp(Arc<str>),
 }
 
 /// A command on its way to the thread that applies it.
@@ -113,6 +116,9 @@ pub fn commands(
                 progress.done.fetch_add((reader.file_len() - told) as u64, Ordering::Relaxed);
                 return Ok((reader.position(), reader.verdict().cloned()));
             };
+            if progress.is_called_off() {
+                return Err(ReplayError::GivenUp(name.clone()));
+            }
             if until.as_mut().is_some_and(|until| !until.takes(name, &unit)) {
                 return Ok((position, None));
             }
@@ -260,5 +266,23 @@ impl Identity for Replay {
 
     fn name(&self) -> String {
         "replay".to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Store;
+
+    #[test]
+    fn a_replay_that_is_called_off_ends() {
+        let store = Store::memory();
+        let log = b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\nb\r\n".repeat(10);
+        let replay =
+            |progress: &Progress| commands(store.node(), &"log".into(), Reader::new(&log, 0), None, progress);
+        let progress = Progress::default();
+        assert_eq!(replay(&progress).unwrap().commands, 10);
+        progress.call_off();
+        assert!(matches!(replay(&progress), Err(ReplayError::GivenUp(_))));
     }
 }

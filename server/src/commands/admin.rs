@@ -79,11 +79,13 @@ fn shutdown(session: &mut Session, args: &[&[u8]], _: Option<&mut Held<'_>>) -> 
     }
     let (id, address) = (session.client.id, session.client.address());
     log!(Level::Warning, "User requested shutdown by id={id} addr={address}");
-    let saves = save || !nosave && !server.settings().save.0.is_empty();
+    // Half of the data must not take the place of all of them.
+    let is_loading = server.is_loading.load(Ordering::Relaxed);
+    let saves = !is_loading && (save || !nosave && !server.settings().save.0.is_empty());
     let waits = !now && server.node.replication().served.count() > 0;
     if saves || waits || server.node.log.is_beginning() && !force {
         let client = Some((session.client.clone(), session.who.resp3));
-        let request = EndRequest { save: Some(saves), force, now, client };
+        let request = EndRequest { save: Some(saves), force, now, client, by_signal: false };
         // At once, for an ABORT that comes right behind it.
         server.note_end_request();
         if server.end_requests.send(request).is_ok() {

@@ -2,6 +2,7 @@
 
 use crate::support::client::Reply;
 use crate::support::process::Server;
+use rustix::process::Signal;
 use std::fs;
 
 /// An RDB file without a checksum, with one key.
@@ -41,16 +42,54 @@ fn versions() {
     }
 }
 
-#[test]
-fn progress_is_told() {
+/// An RDB file without a checksum, with 250 keys.
+fn many_keys() -> Vec<u8> {
     let mut file = b"REDIS0010\xfe\0".to_vec();
     for n in 0..250 {
         file.extend_from_slice(format!("\0\x07key:{n:03}\x01v").as_bytes());
     }
     file.extend_from_slice(b"\xff\0\0\0\0\0\0\0\0");
-    let mut baton = baton_with(&file, &[("key-load-delay", "10000")]);
+    file
+}
+
+#[test]
+fn progress_is_told() {
+    let mut baton = baton_with(&many_keys(), &[("key-load-delay", "10000")]);
     baton.restart();
     let log = baton.log();
     assert!(log.contains("Loading: ") && log.contains(" keys, 0 commands"), "{log}");
     assert!(log.contains("250 keys, ") && log.contains(" keys per second"), "{log}");
+}
+
+/// A node that would load for minutes ends at once when it is asked to, and leaves its files as they are.
+#[track_caller]
+fn check_end(settings: &[(&str, &str)], ask: impl FnOnce(&mut Server)) {
+    let mut baton = baton_with(&many_keys(), settings);
+    // Not before the first start, which has a file to write.
+    baton.set("key-load-delay", "1000000");
+    baton.restart_into_loading();
+    ask(&mut baton);
+    assert!(baton.ended().success(), "{}", baton.describe());
+    assert!(baton.log().contains("bye bye"), "{}", baton.log());
+    assert_eq!(fs::read(baton.directory().join("dump.rdb")).expect("read"), many_keys());
+    let names = fs::read_dir(baton.directory()).expect("listed").count();
+    assert_eq!(names, 2, "the snapshot and what the node says, in {:?}", baton.directory());
+}
+
+fn say(command: &'static str) -> impl FnOnce(&mut Server) {
+    move |baton| {
+        let mut client = baton.client();
+        client.send(&command.split(' ').collect::<Vec<_>>()).expect("sent");
+        assert!(client.is_closed(), "{command}");
+    }
+}
+
+#[test]
+fn an_end_does_not_wait_for_what_is_being_loaded() {
+    let save_points = &[("save", "1 1")];
+    for command in ["SHUTDOWN", "SHUTDOWN NOSAVE", "SHUTDOWN SAVE", "SHUTDOWN NOW FORCE"] {
+        check_end(save_points, say(command));
+    }
+    check_end(&[("shutdown-on-sigterm", "save")], |baton| baton.signal(Signal::TERM));
+    check_end(save_points, |baton| baton.signal(Signal::INT));
 }

@@ -81,7 +81,8 @@ impl Server {
             let child = launch(program, port, directory.path(), &settings);
             let mut server =
                 Server { program: program.to_owned(), settings: settings.clone(), child, port, directory };
-            match server.wait_until_ready() {
+            // LOADING is an error reply: then it is not ready yet.
+            match server.wait_until(|reply| *reply == Reply::simple("PONG")) {
                 Ok(()) => return server,
                 Err(why) if attempt == START_ATTEMPTS || !server.port_was_taken() => {
                     panic!("{} {why}; its log ends:\n{}", program.display(), server.log_tail())
@@ -184,11 +185,24 @@ impl Server {
     /// When it does not end in time.
     #[track_caller]
     pub fn terminate(&mut self) -> ExitStatus {
-        if let Some(status) = self.exited() {
-            return status;
+        self.signal(Signal::TERM);
+        self.ended()
+    }
+
+    /// Sends a signal, unless the process has ended.
+    pub fn signal(&mut self, which: Signal) {
+        if self.exited().is_none() {
+            signal(&self.child, which);
         }
-        signal(&self.child, Signal::TERM);
-        self.wait_for_exit(STOP_TIMEOUT).unwrap_or_else(|| panic!("ignores SIGTERM: {}", self.describe()))
+    }
+
+    /// Waits for the end that somebody has asked for.
+    ///
+    /// # Panics
+    /// When it does not come in time.
+    #[track_caller]
+    pub fn ended(&mut self) -> ExitStatus {
+        self.wait_for_exit(STOP_TIMEOUT).unwrap_or_else(|| panic!("does not end: {}", self.describe()))
     }
 
     /// Ends the process without warning (SIGKILL), as a power cut would.
@@ -214,11 +228,22 @@ impl Server {
     /// Starts the ended process again with the same settings and directory, on a new port.
     #[track_caller]
     pub fn restart(&mut self) {
+        self.restart_until(|reply| *reply == Reply::simple("PONG"));
+    }
+
+    /// As [`restart`](Self::restart), but returns while data are being loaded, which the settings should make slow.
+    #[track_caller]
+    pub fn restart_into_loading(&mut self) {
+        self.restart_until(|reply| matches!(reply, Reply::Error(text) if text.starts_with(b"LOADING")));
+    }
+
+    #[track_caller]
+    fn restart_until(&mut self, is_it: fn(&Reply) -> bool) {
         assert!(self.exited().is_some(), "restart of a server that runs: terminate or kill it first");
         for attempt in 1..=START_ATTEMPTS {
             self.port = free_port();
             self.child = launch(&self.program, self.port, self.directory.path(), &self.settings);
-            match self.wait_until_ready() {
+            match self.wait_until(is_it) {
                 Ok(()) => return,
                 Err(why) if attempt == START_ATTEMPTS || !self.port_was_taken() => {
                     panic!("{} {why}; its log ends:\n{}", self.program.display(), self.log_tail())
@@ -228,13 +253,14 @@ impl Server {
         }
     }
 
-    fn wait_until_ready(&mut self) -> Result<(), String> {
+    /// Waits until this is the answer to PING.
+    fn wait_until(&mut self, is_it: fn(&Reply) -> bool) -> Result<(), String> {
         let start = Instant::now();
         while start.elapsed() < START_TIMEOUT {
             if let Some(status) = self.exited() {
                 return Err(format!("ended with {status} before it answered"));
             }
-            if self.answers_ping() {
+            if self.ping().is_ok_and(|reply| is_it(&reply)) {
                 return Ok(());
             }
             thread::sleep(POLL);
@@ -243,14 +269,10 @@ impl Server {
         Err(format!("did not answer PING within {START_TIMEOUT:?}"))
     }
 
-    fn answers_ping(&self) -> bool {
-        let ping = || -> io::Result<Reply> {
-            let mut client = Client::connect(self.address())?;
-            client.set_read_timeout(Duration::from_secs(1))?;
-            client.try_call(&["PING"])
-        };
-        // LOADING is an error reply: then it is not ready yet.
-        ping().is_ok_and(|reply| reply == Reply::simple("PONG"))
+    fn ping(&self) -> io::Result<Reply> {
+        let mut client = Client::connect(self.address())?;
+        client.set_read_timeout(Duration::from_secs(1))?;
+        client.try_call(&["PING"])
     }
 
     fn port_was_taken(&self) -> bool {
