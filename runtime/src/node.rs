@@ -186,7 +186,7 @@ pub struct Node {
     /// Commands with large replies, in bytes.
     pub large_replies: SlowLog,
     /// What took longer than it should.
-    pub latency: LatencyMonitor,
+    pub latency: Arc<LatencyMonitor>,
     /// The shortest duration and the smallest reply that anybody wants to know of: one comparison each per command.
     notable_ns: AtomicU64,
     notable_reply: AtomicUsize,
@@ -214,7 +214,8 @@ impl Node {
         let hasher = Hasher::seeded(options.hash_seed);
         let cores = options.cores.max(1);
         let slots = SlotMap::even(cores);
-        let journal = Arc::new(Journal::new(cores + STORES));
+        let latency = Arc::new(LatencyMonitor::default());
+        let journal = Arc::new(Journal::new(cores + STORES, latency.clone()));
         let tracking = Arc::new(Tracking::default());
         let core = |core: usize| {
             let mut shard =
@@ -254,7 +255,7 @@ impl Node {
             slowlog: SlowLog::new(10_000, 128),
             large_requests: SlowLog::new(1 << 20, 128),
             large_replies: SlowLog::new(1 << 20, 128),
-            latency: LatencyMonitor::default(),
+            latency,
             notable_ns: AtomicU64::new(10_000_000),
             notable_reply: AtomicUsize::new(1 << 20),
             clock_start,
@@ -564,7 +565,9 @@ impl Node {
         if !self.is_over(settings.maxmemory) {
             return false;
         }
-        self.evict(state, settings, core)
+        let (is_hopeless, took) = self.latency.time(|| self.evict(state, settings, core));
+        self.latency.note_now("eviction-cycle", took);
+        is_hopeless
     }
 
     /// Evicts until memory is under the limit, or time is up; true when there is nothing left to evict and it still is over

@@ -47,6 +47,7 @@ pub use health::{Event, Health, Why};
 pub use pending::{LogFile, Reader};
 pub use thread::GIVE_UP;
 
+use crate::latency::LatencyMonitor;
 use baton_engine::effects::Effects;
 use baton_engine::error::CommandError;
 use futures_util::task::AtomicWaker;
@@ -197,13 +198,14 @@ struct Shared {
     start: Instant,
     bell: bell::Bell,
     gathering: gathering::Gathering,
+    latency: Arc<LatencyMonitor>,
     /// By core: who is to be woken when the log has come on.
     cores: Vec<AtomicWaker>,
 }
 
 impl Journal {
-    /// A log without a file, for so many cores.
-    pub fn new(cores: usize) -> Self {
+    /// A log without a file, for so many cores. The monitor is told of writes and syncs that take long.
+    pub fn new(cores: usize, latency: Arc<LatencyMonitor>) -> Self {
         let shared = Shared {
             pending: Mutex::default(),
             writer: Mutex::default(),
@@ -230,6 +232,7 @@ impl Journal {
             start: Instant::now(),
             bell: bell::Bell::new(),
             gathering: gathering::Gathering::default(),
+            latency,
             cores: (0..cores).map(|_| AtomicWaker::new()).collect(),
         };
         Self { shared: Arc::new(shared), thread: Mutex::default() }
@@ -580,16 +583,21 @@ impl Drop for Journal {
 impl Shared {
     /// Takes over what is pending and writes it.
     fn write(&self, writer: &mut Writer) {
-        let delay_us = self.write_delay_us.load(Ordering::Relaxed);
-        if delay_us > 0 {
-            std::thread::sleep(Duration::from_micros(delay_us));
-        }
-        writer.take(&mut self.pending.lock());
-        let now_s = self
-            .timestamps
-            .load(Ordering::Relaxed)
-            .then(|| SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64));
-        writer.write(now_s);
+        let is_syncing = self.is_syncing.load(Ordering::Relaxed);
+        let ((), took) = self.latency.time(|| {
+            let delay_us = self.write_delay_us.load(Ordering::Relaxed);
+            if delay_us > 0 {
+                std::thread::sleep(Duration::from_micros(delay_us));
+            }
+            writer.take(&mut self.pending.lock());
+            let now_s = self.timestamps.load(Ordering::Relaxed).then(|| {
+                SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64)
+            });
+            writer.write(now_s);
+        });
+        let beside = if is_syncing { "aof-write-pending-fsync" } else { "aof-write-alone" };
+        self.latency.note_now(beside, took);
+        self.latency.note_now("aof-write", took);
         self.written.fetch_max(writer.offset, Ordering::AcqRel);
         self.writes.fetch_add(1, Ordering::Relaxed);
         self.has_retired.store(writer.has_retired(), Ordering::Release);

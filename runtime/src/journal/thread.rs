@@ -119,7 +119,11 @@ impl Shared {
         };
         self.sync_start_ms.store(self.start.elapsed().as_millis() as u64, Ordering::Relaxed);
         self.is_syncing.store(true, Ordering::Relaxed);
-        let failed = unsynced.files.iter().find_map(|file| Some((file, file.sync_data().err()?)));
+        let sync = || unsynced.files.iter().find_map(|file| Some((file, file.sync_data().err()?)));
+        let (failed, took) = self.latency.time(sync);
+        if self.policy() == Policy::Always {
+            self.latency.note_now("aof-fsync-always", took);
+        }
         self.is_syncing.store(false, Ordering::Relaxed);
         self.syncs.fetch_add(1, Ordering::Relaxed);
         let is_safe = failed.is_none();

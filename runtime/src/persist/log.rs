@@ -266,7 +266,9 @@ impl Node {
         let mut dir = self.log.dir.lock();
         let Some(log) = &mut *dir else { return Err(RewriteError::Busy) };
         let placed = result.map_err(RewriteError::from).and_then(|(written, offset)| {
-            log.base_written(format, first_kept, keep_history)?;
+            let (placed, took) = self.latency.time(|| log.base_written(format, first_kept, keep_history));
+            self.latency.note_now("aof-rename", took);
+            placed?;
             Ok((written, offset))
         });
         match placed {

@@ -336,6 +336,24 @@ fn advice_on(event: &str, slower_than_us: i64, threshold_ms: i64) -> Vec<String>
         "eviction-cycle" | "eviction-del" => vec![
             "Memory runs out in bursts: raise maxmemory, or write less at once.".to_owned(),
         ],
+        "aof-write" | "aof-write-alone" | "aof-rename" => vec![
+            "The disk takes long to take the log: look for what else writes to it, and give the log a disk of its own.".to_owned(),
+        ],
+        "aof-write-pending-fsync" => vec![
+            "The system holds up writes while it syncs: a faster disk, appendfsync no, or no-appendfsync-on-rewrite if it \
+             happens beside rewrites of the log."
+                .to_owned(),
+        ],
+        "aof-fsync-always" => vec![
+            "Every reply to a write waits for the disk: appendfsync everysec does not, at the price of a second of writes \
+             when the machine stops."
+                .to_owned(),
+        ],
+        "fork" => vec![
+            "At the moment of a snapshot all cores stand still for as long as the longest turn of any of them takes: keep \
+             commands short."
+                .to_owned(),
+        ],
         _ => Vec::new(),
     }
 }

@@ -128,6 +128,7 @@ fn rewrite_ended(server: &Arc<Server>, result: Result<Written, RewriteError>) {
     server.node.journal().suspend_syncs(false);
     match result {
         Ok(written) => {
+            server.node.latency.note_now("fork", Some(written.held));
             figures.last_ok.store(true, Ordering::Relaxed);
             figures.failures.store(0, Ordering::Relaxed);
             figures.count.fetch_add(1, Ordering::Relaxed);

@@ -134,6 +134,7 @@ fn ended(server: &Arc<Server>, name: &str, result: Result<Written, SnapshotError
     });
     match result {
         Ok(written) => {
+            server.node.latency.note_now("fork", Some(written.held));
             figures.last_save_s.store(server.node.now_ms() / 1_000, Ordering::Relaxed);
             figures.saved_changes.store(written.changes, Ordering::Relaxed);
             figures.last_took_s.store(written.took.as_secs() as i64, Ordering::Relaxed);

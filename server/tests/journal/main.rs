@@ -4,6 +4,7 @@
 //! |------------|-----------------------------------------------------------------------------------|
 //! | `killed`   | SIGKILL at any time loses nothing that was acknowledged, and a real Redis reads it |
 //! | `full`     | a disk without room: writes are refused or held, nobody is told what is not true   |
+//! | `slow`     | a disk that takes long is seen by the latency monitor                             |
 //! | `waitaof`  | WAITAOF; the order of replies that wait and of those that do not                   |
 
 #[path = "../support/mod.rs"]
@@ -11,6 +12,7 @@ mod support;
 
 mod full;
 mod killed;
+mod slow;
 mod waitaof;
 
 use support::client::Client;
@@ -19,8 +21,13 @@ use support::process::Server;
 /// A node with a log.
 #[track_caller]
 fn server(policy: &str) -> Server {
-    let cores = [("cores", "3"), ("gather-connections", "no")];
-    Server::baton(&[&cores[..], &[("appendonly", "yes"), ("appendfsync", policy)]].concat())
+    server_with(&[("appendfsync", policy)])
+}
+
+#[track_caller]
+fn server_with(settings: &[(&str, &str)]) -> Server {
+    let common = [("cores", "3"), ("gather-connections", "no"), ("appendonly", "yes")];
+    Server::baton(&[&common[..], settings].concat())
 }
 
 /// A field of INFO.
