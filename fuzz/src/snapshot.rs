@@ -75,6 +75,7 @@ fn opened(file: &[u8], index: &Index) -> Option<Bench> {
             crc32: entry.crc32,
             db: entry.db as usize,
             counts: entry.counts(),
+            stale_before_ms: i64::MIN,
         });
     }
     for (slot, sections) in slots {

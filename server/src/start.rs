@@ -242,7 +242,7 @@ pub fn serve_until_the_end(
     };
     server.replica.stop();
     server.shut_down();
-    persistence::call_off(&server);
+    persistence::call_off(&server, "the node ends");
     for thread in threads {
         if thread.join().is_err() {
             failed = Some("A core ended by a panic".to_owned());

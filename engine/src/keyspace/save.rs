@@ -441,6 +441,7 @@ mod tests {
                 crc32: crc32fast::hash(&section.bytes),
                 db: section.db as usize,
                 counts: section.counts,
+                stale_before_ms: i64::MIN,
             });
         }
         for (slot, sections) in by_slot {

@@ -185,6 +185,8 @@ pub struct Shard {
     pub(super) save: Option<Box<Save>>,
     /// Slots that are still in a file.
     pub(super) stored: Option<Box<Stored>>,
+    /// Keys of slots built from the last file whose time had been over when it was opened.
+    pub stale_in_file: u64,
 }
 
 /// A slot on its way from one shard to another, with all that belongs to it.
@@ -267,6 +269,7 @@ impl Shard {
             own_keys: OwnKeys::default(),
             save: None,
             stored: None,
+            stale_in_file: 0,
         }
     }
 

@@ -8,7 +8,7 @@
 use super::access::{Keyspace, due_of, volatile};
 use super::entry::Entry;
 use super::evict;
-use super::shard::{Counts, Shard, Volatile};
+use super::shard::{Counts, Garbage, Shard, Volatile};
 use crate::error::CommandError;
 use crate::hash::Hasher;
 use crate::rdb::file::{Item, Reader, Record};
@@ -38,6 +38,8 @@ pub struct StoredSection {
     pub db: usize,
     /// What the index says of it.
     pub counts: Counts,
+    /// Keys whose time was over before this moment, Unix ms, count as [stale](Shard::stale_in_file) when they are built.
+    pub stale_before_ms: i64,
 }
 
 /// The slots of a shard that are still in a file.
@@ -143,9 +145,12 @@ impl Shard {
         section: &StoredSection,
         entries: Vec<Entry>,
     ) -> Result<(), Arc<str>> {
+        let is_stale = |entry: &&Entry| entry.expiry().is_some_and(|at| at < section.stale_before_ms);
+        let stale = entries.iter().filter(is_stale).count();
         for entry in entries {
             self.add_loaded(slot, section.db, entry).map_err(|_| describe(section, &Damage::Twice))?;
         }
+        self.stale_in_file += stale as u64;
         Ok(())
     }
 
@@ -165,6 +170,21 @@ impl Shard {
             self.count_volatile(slot, physical, Volatile::default(), after, due);
         }
         Ok(())
+    }
+
+    /// As [`add_loaded`](Self::add_loaded), but takes the place of a key that is there. No save may run.
+    pub fn replace_loaded(&mut self, slot: Slot, physical: usize, entry: Entry) {
+        let Err(entry) = self.add_loaded(slot, physical, entry) else { return };
+        let hasher = self.hasher().clone();
+        let table = &mut self.slot_mut(slot).db_mut(physical).table;
+        let is_it = |other: &Entry| other.key() == entry.key();
+        if let Some(old) = table.remove(hasher.hash(entry.key()), is_it, |other| hasher.hash(other.key())) {
+            self.count_keys(physical, -1);
+            self.count_volatile(slot, physical, volatile(&old), Volatile::default(), i64::MAX);
+            self.garbage.push(Garbage::Entry(old));
+        }
+        // Nothing is there any more.
+        drop(self.add_loaded(slot, physical, entry));
     }
 
     pub(super) fn stored_len(&self, slot: Slot, physical: usize) -> usize {

@@ -18,6 +18,17 @@ use std::time::Duration;
 /// Keys whose memory is asked for at once.
 const WINDOW: usize = 32;
 
+/// What a snapshot is loaded onto.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Onto {
+    /// An empty node.
+    Nothing,
+    /// Other data, which may hold none of its keys.
+    Data,
+    /// Other data, whose keys give way to those of the same name.
+    Replaced,
+}
+
 /// How a snapshot is loaded.
 #[derive(Clone, Copy, Debug)]
 pub struct LoadOptions {
@@ -30,6 +41,8 @@ pub struct LoadOptions {
     pub any_version: bool,
     /// A pause after each key of a snapshot that is loaded whole, for tests (`key-load-delay`).
     pub key_delay: Duration,
+    /// What is there already. Anything but nothing has it loaded whole.
+    pub onto: Onto,
 }
 
 /// How far loading has come. Shared with whoever shows it.
@@ -149,7 +162,7 @@ pub enum LoadError {
     GivenUp(Arc<str>),
 }
 
-/// Loads a snapshot into an empty node.
+/// Loads a snapshot into a node, which holds what the options say.
 ///
 /// # Errors
 /// [`LoadError`]: parts may have been loaded, and the node must not serve them.
@@ -161,7 +174,9 @@ pub fn snapshot(
     progress: &Progress,
 ) -> Result<Loaded, LoadError> {
     let format = |error: RdbError| LoadError::Format { file: name.clone(), error };
+    node.hold_all().states().for_each(|state| state.shard.stale_in_file = 0);
     let mut loaded = match Index::open(file).map_err(format)? {
+        Some(_) if options.onto != Onto::Nothing => whole(node, name, file, options, progress)?,
         Some(index) => by_index(node, name, file, &index, options, progress)?,
         // Without its index it is damaged, or was saved from one that was: then all must fit.
         None if Index::is_due(file) => {
@@ -169,7 +184,11 @@ pub fn snapshot(
         }
         None => whole(node, name, file, options, progress)?,
     };
-    loaded.complaints = node.scripts.replace_libraries(std::mem::take(&mut loaded.libraries));
+    let libraries = std::mem::take(&mut loaded.libraries);
+    loaded.complaints = match options.onto {
+        Onto::Nothing => node.scripts.replace_libraries(libraries),
+        onto => node.scripts.add_libraries(&libraries, onto == Onto::Replaced),
+    };
     Ok(loaded)
 }
 
@@ -183,6 +202,7 @@ fn by_index(
     progress: &Progress,
 ) -> Result<Loaded, LoadError> {
     let databases = node.settings().databases;
+    let stale_before_ms = if options.skip_expired { node.now_ms() } else { i64::MIN };
     let mut loaded = Loaded { is_lazy: true, end: file.len(), ..Loaded::default() };
     let family = read_head(name, &file[..(index.head as usize).min(file.len())], options, &mut loaded)?;
     let mut slots: BTreeMap<u16, Vec<StoredSection>> = BTreeMap::new();
@@ -191,7 +211,7 @@ fn by_index(
             return Err(LoadError::Databases { file: name.clone(), db: entry.db.into(), databases });
         }
         loaded.keys += entry.keys;
-        slots.entry(entry.slot).or_default().push(stored(name, file, family, entry));
+        slots.entry(entry.slot).or_default().push(stored(name, file, family, entry, stale_before_ms));
     }
     let mut held = node.hold_all();
     for (slot, mut sections) in slots {
@@ -207,7 +227,13 @@ fn by_index(
     Ok(loaded)
 }
 
-fn stored(name: &Arc<str>, file: &Bytes, family: Family, entry: &IndexEntry) -> StoredSection {
+fn stored(
+    name: &Arc<str>,
+    file: &Bytes,
+    family: Family,
+    entry: &IndexEntry,
+    stale_before_ms: i64,
+) -> StoredSection {
     StoredSection {
         file: name.clone(),
         offset: entry.offset,
@@ -216,6 +242,7 @@ fn stored(name: &Arc<str>, file: &Bytes, family: Family, entry: &IndexEntry) -> 
         crc32: entry.crc32,
         db: entry.db as usize,
         counts: entry.counts(),
+        stale_before_ms,
     }
 }
 
@@ -300,7 +327,9 @@ fn whole(
         }
         for (slot, db, entry) in entries {
             let physical = state.shard.physical(db);
-            if let Err(entry) = state.shard.add_loaded(slot, physical, entry) {
+            if options.onto == Onto::Replaced {
+                state.shard.replace_loaded(slot, physical, entry);
+            } else if let Err(entry) = state.shard.add_loaded(slot, physical, entry) {
                 let key = entry.key().escape_ascii().to_string();
                 return Err(LoadError::Twice { file: name.clone(), key, db });
             }
@@ -353,7 +382,9 @@ fn whole(
                         return Err(LoadError::GivenUp(name.clone()));
                     }
                 }
-                Item::End { checksum: None } if options.verify && Index::is_due(file) => {
+                Item::End { checksum: None }
+                    if options.verify && options.onto == Onto::Nothing && Index::is_due(file) =>
+                {
                     let expected = "an index, or a checksum, at the end of a snapshot written here";
                     return Err(format(RdbError::Corrupt { offset: at, expected }));
                 }

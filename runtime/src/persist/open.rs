@@ -3,7 +3,7 @@
 //! Nothing here guesses. What cannot be explained by a write that was cut short is refused, with the place and the way out; the
 //! files stay as they are. Of a write that was cut short the rest is put aside in a file of its own before the log goes on.
 
-use super::load::{self, LoadError, LoadOptions, Progress};
+use super::load::{self, LoadError, LoadOptions, Onto, Progress};
 use super::log_dir::{LogDir, LogDirError};
 use super::replay::{self, ReplayError};
 use crate::node::Node;
@@ -43,7 +43,7 @@ pub struct OpenOptions {
 impl OpenOptions {
     pub(super) fn load(&self, skip_expired: bool) -> LoadOptions {
         let Self { verify, any_version, key_delay, .. } = *self;
-        LoadOptions { verify, skip_expired, any_version, key_delay }
+        LoadOptions { verify, skip_expired, any_version, key_delay, onto: Onto::Nothing }
     }
 
     /// Where a server before Redis 7 kept its log: one file, beside the snapshot.
@@ -143,10 +143,10 @@ pub fn open(node: &Arc<Node>, options: &OpenOptions, progress: &Progress) -> Res
         match find_log(storage, options)? {
             Some(log) => open_log(node, storage, options, log, progress),
             // A log that is to be begins with what the snapshot holds: an empty node would be a bad surprise.
-            None => open_snapshot(node, storage, options, progress),
+            None => open_snapshot(node, storage, options, options.load(true), progress),
         }
     } else {
-        open_snapshot(node, storage, options, progress)
+        open_snapshot(node, storage, options, options.load(true), progress)
     };
     progress.end();
     if mapped::faults() != faults {
@@ -171,6 +171,7 @@ fn open_snapshot(
     node: &Arc<Node>,
     storage: &Arc<dyn Storage>,
     options: &OpenOptions,
+    load: LoadOptions,
     progress: &Progress,
 ) -> Result<Opened, OpenError> {
     let path = &options.snapshot;
@@ -182,11 +183,28 @@ fn open_snapshot(
         Err(error) => return Err(OpenError::File { doing: "read", path: path.clone(), error }),
     };
     progress.total.store(file.len() as u64, Ordering::Relaxed);
-    let loaded = load::snapshot(node, &shown(path), &file, options.load(true), progress)?;
+    let loaded = load::snapshot(node, &shown(path), &file, load, progress)?;
     let notes = told(&shown(path), &loaded);
     // Replicas still have keys that were left out here, and nobody would tell them.
     let moment = if loaded.expired == 0 { Moment::of_aux(&loaded.aux) } else { None };
     Ok(Opened { source: Source::Snapshot, log: None, moment, notes })
+}
+
+/// Adds the snapshot to a node that may hold data.
+///
+/// # Errors
+/// As [`open`]; what was added stays.
+pub fn add_snapshot(
+    node: &Arc<Node>,
+    options: &OpenOptions,
+    onto: Onto,
+    progress: &Progress,
+) -> Result<Opened, OpenError> {
+    progress.begin(node.now_ms());
+    let load = LoadOptions { onto, ..options.load(true) };
+    let opened = open_snapshot(node, node.shared_storage(), options, load, progress);
+    progress.end();
+    opened
 }
 
 /// Reads the log of a node that has one open into the node, which has been emptied.

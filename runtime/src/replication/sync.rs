@@ -231,6 +231,7 @@ impl<'o> Found<'o> {
                     skip_expired: false,
                     any_version: self.options.any_version,
                     key_delay: std::time::Duration::ZERO,
+                    onto: load::Onto::Nothing,
                 };
                 check_version(self.name, family, version, options)?;
                 self.family = family;

@@ -140,6 +140,17 @@ impl Scripts {
         complaints
     }
 
+    /// Adds these libraries to those that are there; why some of them were not. `replace`: they take the place of those of
+    /// the same name.
+    pub(crate) fn add_libraries(&self, sources: &[Vec<u8>], replace: bool) -> Vec<CommandError> {
+        let word: &[&[u8]] = if replace { &[b"REPLACE"] } else { &[] };
+        let add = |source: &Vec<u8>| {
+            let args = [&[&b"FUNCTION"[..], b"LOAD"], word, &[source]].concat();
+            stack::run(|| admin::change_libraries(self, b"load", &args))?.err()
+        };
+        sources.iter().filter_map(add).collect()
+    }
+
     /// Runs a command of a log: `FUNCTION` LOAD, DELETE, FLUSH or RESTORE. `None`: it is something else.
     /// `Some(false)`: it is refused, as it would have been when it was written.
     pub fn replay(&self, args: &[&[u8]]) -> Option<bool> {

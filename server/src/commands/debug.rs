@@ -3,7 +3,7 @@
 use super::{Flow, Handler, OK, WRITTEN, apply_settings};
 use crate::log;
 use crate::logging::Level;
-use crate::persistence::{self, Reload};
+use crate::persistence::{self, Reload, ReloadOptions};
 use crate::session::Session;
 use baton::held::Held;
 use baton_engine::error::CommandError;
@@ -38,17 +38,21 @@ fn accept(_: &mut Session, _: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<Flow
     OK
 }
 
-/// DEBUG RELOAD: MERGE and NOFLUSH would need a data set to load into another, which no tool asks for.
 fn reload(session: &mut Session, args: &[&[u8]], held: Option<&mut Held<'_>>) -> Result<Flow, CommandError> {
-    let mut from = Reload::Saved;
+    let mut options = ReloadOptions { from: Reload::Saved, flush: true, merge: false };
     for arg in &args[2..] {
-        if arg.eq_ignore_ascii_case(b"NOSAVE") {
-            from = Reload::Snapshot;
-        } else {
-            return Err(CommandError::text("ERR DEBUG RELOAD only supports the NOSAVE option here."));
+        match arg.to_ascii_uppercase().as_slice() {
+            b"MERGE" => options.merge = true,
+            b"NOFLUSH" => options.flush = false,
+            b"NOSAVE" => options.from = Reload::Snapshot,
+            _ => {
+                return Err(CommandError::text(
+                    "ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.",
+                ));
+            }
         }
     }
-    load(session, from, held)
+    load(session, options, held)
 }
 
 fn rewrite_all_settings(
@@ -63,14 +67,18 @@ fn load_log(session: &mut Session, _: &[&[u8]], held: Option<&mut Held<'_>>) -> 
     if !session.server.node.log.has_files() {
         return Err(CommandError::text("ERR There is no log: appendonly was never on"));
     }
-    load(session, Reload::Log, held)
+    load(session, ReloadOptions { from: Reload::Log, flush: true, merge: false }, held)
 }
 
-fn load(session: &Session, from: Reload, held: Option<&mut Held<'_>>) -> Result<Flow, CommandError> {
+fn load(
+    session: &Session,
+    options: ReloadOptions,
+    held: Option<&mut Held<'_>>,
+) -> Result<Flow, CommandError> {
     if held.is_some() {
         return Err(CommandError::text("ERR Not inside of a transaction: it would see two data sets"));
     }
-    persistence::reload(&session.server, from, session.client.clone(), session.who.resp3)?;
+    persistence::reload(&session.server, options, session.client.clone(), session.who.resp3)?;
     Ok(Flow::Wait { until_ms: None, reply: Reply::Ok })
 }
 
@@ -207,8 +215,9 @@ fn help(session: &mut Session, _: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<
             "    Give list elements from this size on a node of their own; 0 restores the default.",
             "LOADAOF",
             "    Write the log out and load it again.",
-            "RELOAD [NOSAVE]",
-            "    Save all data and load it again.",
+            "RELOAD [MERGE] [NOFLUSH] [NOSAVE]",
+            "    Save all data and load it again. NOSAVE: load the snapshot that is there. NOFLUSH: add it to the data;",
+            "    a key that is there already ends that, unless MERGE lets it give way.",
             "REPLYBUFFER (PEAK-RESET-TIME|RESIZING) <value>",
             "    Accepted without effect: reply buffers are lent by the core.",
             "SET-ACTIVE-EXPIRE <0|1>",

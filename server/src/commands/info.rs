@@ -89,6 +89,7 @@ struct Facts<'a> {
     blocking_keys: usize,
     blocking_keys_on_nokey: usize,
     stored_slots: usize,
+    stale_in_file: u64,
     damaged_slots: usize,
     garbage: usize,
     now_ms: i64,
@@ -142,6 +143,7 @@ fn collect<'a>(session: &'a Session, held: Option<&mut Held<'_>>, settings: &'a 
         blocking_keys_on_nokey: 0,
         garbage: 0,
         stored_slots: 0,
+        stale_in_file: 0,
         damaged_slots: 0,
         now_ms: server.node.now_ms(),
     };
@@ -161,6 +163,7 @@ fn collect<'a>(session: &'a Session, held: Option<&mut Held<'_>>, settings: &'a 
             }
             facts.garbage += shard.garbage.len();
             facts.stored_slots += shard.stored_slots();
+            facts.stale_in_file += shard.stale_in_file;
             facts.damaged_slots += shard.damaged_slots().count();
             for waiting in shard.owned_slots().filter_map(|slot| shard.slot(slot)?.waiting.as_deref()) {
                 facts.watched_keys += waiting.watched.len();
@@ -432,8 +435,9 @@ fn persistence(facts: &Facts<'_>, out: &mut String) {
         "rdb_current_bgsave_time_sec": if is_saving { elapsed } else { -1 },
         "rdb_saves": rdb.saves.load(Ordering::Relaxed),
         "rdb_last_cow_size": 0,
-        "rdb_last_load_keys_expired": server.load.expired.load(Ordering::Relaxed),
-        "rdb_last_load_keys_loaded": server.load.keys.load(Ordering::Relaxed),
+        // Which keys of a mapped file are expired is known slot by slot, as these are built.
+        "rdb_last_load_keys_expired": server.load.expired.load(Ordering::Relaxed) + facts.stale_in_file,
+        "rdb_last_load_keys_loaded": server.load.keys.load(Ordering::Relaxed).saturating_sub(facts.stale_in_file),
         "aof_enabled": u8::from(is_on),
         "aof_rewrite_in_progress": u8::from(persistence::is_rewriting(server)),
         "aof_rewrite_scheduled": u8::from(server.rewrites.scheduled.load(Ordering::Relaxed)),

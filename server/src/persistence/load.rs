@@ -7,6 +7,7 @@ use crate::log;
 use crate::logging::Level;
 use crate::replica;
 use crate::server::Server;
+use baton::persist::load::Onto;
 use baton::persist::log_dir::LogDir;
 use baton::persist::open::{self, OpenOptions, Opened, Source};
 use baton::persist::restore;
@@ -170,13 +171,23 @@ pub enum Reload {
     Log,
 }
 
-/// Replaces all data by what is on disk, and answers the client when that is done. Meanwhile the node stands still.
+/// What DEBUG has loaded, and onto what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReloadOptions {
+    pub from: Reload,
+    /// All data go before it.
+    pub flush: bool,
+    /// Keys that are there give way to those of the snapshot.
+    pub merge: bool,
+}
+
+/// Replaces all data by what is on disk, or adds to them, and answers the client when that is done. Meanwhile the node stands still.
 ///
 /// # Errors
 /// No thread can be had.
 pub fn reload(
     server: &Arc<Server>,
-    from: Reload,
+    options: ReloadOptions,
     client: Arc<Client>,
     resp3: bool,
 ) -> Result<(), CommandError> {
@@ -185,10 +196,10 @@ pub fn reload(
         let result = {
             let _asleep = own.asleep.lock();
             own.is_asleep.store(true, Ordering::Relaxed);
-            let result = save_first(&own, from).and_then(|()| {
+            let result = save_first(&own, options.from).and_then(|()| {
                 // Neither expiry nor eviction may work on half of the data.
                 own.is_loading.store(true, Ordering::Release);
-                let result = reload_now(&own, from);
+                let result = reload_now(&own, options);
                 own.is_loading.store(false, Ordering::Release);
                 result
             });
@@ -218,6 +229,8 @@ fn save_first(server: &Arc<Server>, from: Reload) -> Result<(), String> {
         if !server.snapshots.last_ok.load(Ordering::Relaxed) {
             return Err("the snapshot could not be written".to_owned());
         }
+    } else if !super::call_off(server, "DEBUG") {
+        return Err("a snapshot is being written".to_owned());
     }
     if from == Reload::Log && server.node.journal().has_file() {
         server.node.journal().write_and_sync()?;
@@ -225,19 +238,31 @@ fn save_first(server: &Arc<Server>, from: Reload) -> Result<(), String> {
     Ok(())
 }
 
-fn reload_now(server: &Arc<Server>, from: Reload) -> Result<(), String> {
+fn reload_now(server: &Arc<Server>, wish: ReloadOptions) -> Result<(), String> {
+    let ReloadOptions { from, flush, merge } = wish;
     let settings = server.settings();
     let databases = settings.databases as usize;
     let mut held = server.node.hold_all();
-    held.with_keyspace(0, |keyspace| keyspace.flush(0..databases, false));
+    if flush {
+        held.with_keyspace(0, |keyspace| keyspace.flush(0..databases, false));
+        server.node.scripts.libraries.clear();
+    } else {
+        let built = held.with_keyspace(0, |keyspace| keyspace.build_all());
+        built.map_err(|error| error.to_string())?;
+    }
     // What is loaded is in the log already.
     held.states().for_each(|state| state.shard.effects.set_listening(false));
     drop(held);
-    server.node.scripts.libraries.clear();
     let options = OpenOptions { appendonly: false, ..options(&settings) };
     let start = Instant::now();
     let opened = match from {
         Reload::Log => open::reread_log(&server.node, &options, &server.load),
+        Reload::Saved | Reload::Snapshot if merge => {
+            open::add_snapshot(&server.node, &options, Onto::Replaced, &server.load)
+        }
+        Reload::Saved | Reload::Snapshot if !flush => {
+            open::add_snapshot(&server.node, &options, Onto::Data, &server.load)
+        }
         Reload::Saved | Reload::Snapshot => open::open(&server.node, &options, &server.load),
     };
     server.node.hold_all().listen_if_wanted();

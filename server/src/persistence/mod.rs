@@ -12,7 +12,7 @@ mod progress;
 mod rewrites;
 mod snapshots;
 
-pub use load::{Reload, open_all, reload, restore_to};
+pub use load::{Reload, ReloadOptions, open_all, reload, restore_to};
 pub use progress::{Told, tell_progress};
 pub use rewrites::{Rewrites, begin_rewrite, is_rewriting, log_growth, remove_history, turn_log};
 pub use snapshots::{

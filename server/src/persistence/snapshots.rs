@@ -209,19 +209,20 @@ pub fn flushed(server: &Server) {
     }
 }
 
-/// Calls off what is being written, at the end of the process: nothing half done stays behind.
-pub fn call_off(server: &Server) {
+/// Calls off what is being written, and waits until that is so: nothing half done stays behind. False when it cannot be had.
+pub fn call_off(server: &Server, why: &'static str) -> bool {
     /// The disk may hang: then it stays, and the next start does not mind.
     const WAIT: Duration = Duration::from_secs(5);
     let start = Instant::now();
     if server.node.snapshots.current().is_some() {
         log!(Level::Warning, "There is a snapshot or a rewrite on its way: it is called off");
-        server.node.snapshots.abort("the node ends");
+        server.node.snapshots.abort(why);
     }
     let is_busy = || server.node.snapshots.current().is_some() || server.node.log.is_rewriting();
     while is_busy() && start.elapsed() < WAIT {
         std::thread::sleep(Duration::from_millis(2));
     }
+    !is_busy()
 }
 
 /// Whether a save point is reached.

@@ -178,6 +178,59 @@ fn a_reload_right_after_a_snapshot_loads_its_own() {
 }
 
 #[test]
+fn a_snapshot_is_added_to_the_data() {
+    let mut server = baton(&[]);
+    let mut client = server.client();
+    let library = |client: &mut Client, name: &str, reply: &str| {
+        let source =
+            format!("#!lua name={name}\nredis.register_function('{name}', function() return '{reply}' end)");
+        let loaded = client.call(&["FUNCTION", "LOAD", "REPLACE", &source]);
+        assert_eq!(loaded.text(), name);
+    };
+    library(&mut client, "one", "of the file");
+    check(&mut client, "SET a old; SET b old PX 100000; RPUSH l 1 2; SAVE", "OK; OK; 2; OK");
+    library(&mut client, "one", "later");
+    library(&mut client, "two", "later");
+    check(&mut client, "SET a new; DEL b; SET l string; SET c new", "OK; 1; OK; OK");
+    check(&mut client, "DEBUG RELOAD NOSAVE NOFLUSH MERGE", "OK");
+    check(&mut client, "GET a; GET b; LRANGE l 0 0; GET c; DBSIZE", "old; old; [\"1\"]; new; 4");
+    check(&mut client, "FCALL one 0; FCALL two 0", "of the file; later");
+    // It counts what expires, and forgets what gave way.
+    assert!(client.run("INFO keyspace").text().contains("db0:keys=4,expires=1,"));
+    let failed = "ERR Error trying to load the RDB dump, check server logs.";
+    check(&mut client, "DEBUG RELOAD NOSAVE NOFLUSH; GET c", &format!("{failed}; new"));
+    check(&mut client, "DEL a b l; FUNCTION FLUSH; DEBUG RELOAD NOFLUSH NOSAVE", "3; OK; OK");
+    check(&mut client, "GET a; GET c; DBSIZE; DEBUG RELOAD MERGE NOSAVE; DBSIZE", "old; new; 4; OK; 3");
+    let options = "ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.";
+    check(&mut client, "DEBUG RELOAD NOSAVE ALL", options);
+}
+
+#[test]
+fn what_had_expired_in_a_snapshot_is_counted() {
+    let mut server = baton(&[]);
+    let mut client = server.client();
+    check(
+        &mut client,
+        "SET a 1; SET b 1 PX 1; SET c 1 PX 100000; DEBUG SET-ACTIVE-EXPIRE 0",
+        "OK; OK; OK; OK",
+    );
+    check(&mut client, "SAVE", "OK");
+    server.kill();
+    std::thread::sleep(Duration::from_millis(2));
+    server.restart();
+    let mut client = server.client();
+    wait_for(&mut client, "slots_still_in_file:0");
+    wait_for(&mut client, "rdb_last_load_keys_expired:1");
+    wait_for(&mut client, "rdb_last_load_keys_loaded:2");
+    // Until it has gone.
+    assert!(client.run("GET b").is_null());
+    check(&mut client, "CONFIG RESETSTAT; SAVE; DEBUG RELOAD", "OK; OK; OK");
+    wait_for(&mut client, "slots_still_in_file:0");
+    wait_for(&mut client, "rdb_last_load_keys_loaded:2");
+    wait_for(&mut client, "rdb_last_load_keys_expired:0");
+}
+
+#[test]
 fn replies_wait_for_a_slow_write() {
     for policy in ["always", "everysec", "no"] {
         let mut server = baton(&[("appendonly", "yes"), ("appendfsync", policy)]);

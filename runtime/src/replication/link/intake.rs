@@ -2,7 +2,7 @@
 
 use super::wire::Wire;
 use super::{Down, FullSync, Intake, LinkSettings, LinkState, Snapshot, Weight, Worker};
-use crate::persist::load::LoadOptions;
+use crate::persist::load::{LoadOptions, Onto};
 use crate::replication::identity::ReplId;
 use crate::replication::payload::{Payload, Piece};
 use crate::replication::random_id;
@@ -104,6 +104,7 @@ impl Worker {
             skip_expired: false,
             any_version: settings.any_version,
             key_delay: settings.key_delay,
+            onto: Onto::Nothing,
         };
         let (node, figures) = (self.node.clone(), self.shared.figures.clone());
         let loaded = std::thread::scope(|scope| {
