@@ -144,6 +144,12 @@ impl<'n> Held<'n> {
 
     /// Works at a time before all: a replay, for which nothing is over yet. Clocks and times to live count from the present.
     pub(crate) fn replay(&mut self) {
+        self.see_expired();
+    }
+
+    /// Keys whose time is over are there for the commands that run here, which may change them like all others: for who brings
+    /// data from another server (CLIENT IMPORT-SOURCE).
+    pub fn see_expired(&mut self) {
         self.clock_ms = Some(self.now_ms);
         self.now_ms = BEFORE_ALL_MS;
     }

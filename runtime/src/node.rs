@@ -204,6 +204,8 @@ pub struct Node {
     pub oom_refusals: AtomicU64,
     /// CLIENT PAUSE stops expiry and eviction too.
     pub paused: AtomicBool,
+    /// `import-mode`: data come from another server, which decides itself when its keys are over. They stay until it says so.
+    pub importing: AtomicBool,
     /// Taken before the batons by whoever needs the data as they are at one offset of a stream that is being applied.
     whole: Mutex<()>,
 }
@@ -267,6 +269,7 @@ impl Node {
             track_latency: AtomicBool::new(true),
             oom_refusals: AtomicU64::new(0),
             paused: AtomicBool::new(false),
+            importing: AtomicBool::new(false),
             whole: Mutex::new(()),
         })
     }
@@ -510,7 +513,9 @@ impl Node {
     /// all the same.
     #[inline]
     pub(crate) fn keeps_expired(&self) -> bool {
-        self.paused.load(Ordering::Relaxed) || self.replication.is_replica()
+        self.paused.load(Ordering::Relaxed)
+            || self.importing.load(Ordering::Relaxed)
+            || self.replication.is_replica()
     }
 
     /// What a command of a client finds of keys whose time is over, and what becomes of those that it gives one.

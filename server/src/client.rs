@@ -188,6 +188,7 @@ pub struct Client {
     pub wait: AtomicU64,
     pub no_evict: AtomicBool,
     pub no_touch: AtomicBool,
+    pub is_import_source: AtomicBool,
     pub query_bytes: AtomicUsize,
     pub output_bytes: AtomicUsize,
     /// What the buffers of requests and of replies take, which is more than what is in them.
@@ -240,6 +241,7 @@ impl Client {
             wait: AtomicU64::new(0),
             no_evict: AtomicBool::new(false),
             no_touch: AtomicBool::new(false),
+            is_import_source: AtomicBool::new(false),
             query_bytes: AtomicUsize::new(0),
             output_bytes: AtomicUsize::new(0),
             query_memory: AtomicUsize::new(0),

@@ -87,6 +87,8 @@ pub struct Session {
     pub transaction: Option<Box<Transaction>>,
     pub watching: Option<Box<Watching>>,
     pub subscriptions: Option<Box<Subscriptions>>,
+    /// CLIENT IMPORT-SOURCE: with `import-mode` it sees keys whose time is over.
+    pub imports: bool,
     /// Whether it keeps copies of what it reads.
     pub tracking: Mode,
     /// Offset in the log up to which this client's commands have left something.
@@ -205,6 +207,7 @@ impl Session {
             transaction: None,
             watching: None,
             subscriptions: None,
+            imports: false,
             tracking: Mode::Off,
             journaled: 0,
             keys_ahead: Vec::new(),
@@ -220,6 +223,7 @@ impl Session {
         self.authenticated
             && self.transaction.is_none()
             && self.replica.is_none()
+            && !self.imports
             && self.reply_mode == ReplyMode::On
             && !self.tracking.is_marked()
             && (self.subscriptions.is_none() || self.who.resp3)
@@ -609,6 +613,7 @@ impl Session {
             Some(_) if command.has(Flag::Blocking) => self.run_blocking(command, args),
             Some(_) => {
                 let mut held = self.server.node.hold(|node| node.cores_of(command, args));
+                self.prepare(&mut held);
                 let outcome = held.run(&self.who, command, args, false, &mut self.out);
                 held.finish();
                 self.after_flush(command, &outcome);
@@ -618,6 +623,13 @@ impl Session {
         };
         self.feed_monitors(command, args);
         after
+    }
+
+    /// Makes known what this client may see.
+    pub fn prepare(&self, held: &mut Held<'_>) {
+        if self.imports && self.server.node.importing.load(Ordering::Relaxed) {
+            held.see_expired();
+        }
     }
 
     /// What was thrown away must not come back from a snapshot that is still being written.
@@ -740,6 +752,7 @@ impl Session {
 
     fn run_blocking(&mut self, command: &Registered, args: &[&[u8]]) -> After {
         let mut held = self.server.node.hold(|node| node.cores_of(command, args));
+        self.prepare(&mut held);
         let (client, server) = (self.client.clone(), Arc::downgrade(&self.server));
         let waits = client.clone();
         let may: May = Box::new(move |args| {
@@ -930,6 +943,8 @@ impl Session {
         self.who.no_touch = false;
         self.client.no_touch.store(false, Ordering::Relaxed);
         self.client.no_evict.store(false, Ordering::Relaxed);
+        self.imports = false;
+        self.client.is_import_source.store(false, Ordering::Relaxed);
         self.client.names.lock().name.clear();
     }
 

@@ -177,6 +177,7 @@ impl Call<'_> {
             let keys = || self.keys.iter().copied();
             let mut held = self.node.hold(|node| if all { node.all_cores() } else { node.owners(keys()) });
             held.begin_transaction();
+            host.prepare(&mut held);
             let declared = if all { self.node.owners(keys()) } else { held.cores().clone() };
             let ran = self.run_held(interpreter, host, &mut held, declared, out);
             held.end_transaction();

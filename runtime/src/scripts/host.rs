@@ -23,6 +23,9 @@ pub enum LogLevel {
 
 /// What a script needs of whoever runs it, besides the data.
 pub trait Host {
+    /// Makes known what the caller may see, before anything runs.
+    fn prepare(&self, _held: &mut Held<'_>) {}
+
     /// Whether the caller of the script may give this command.
     ///
     /// # Errors

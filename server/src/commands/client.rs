@@ -77,6 +77,14 @@ pub const COMMANDS: &[Command] = &[Command {
             ..SUB
         },
         Command {
+            name: "IMPORT-SOURCE",
+            arity: Arity::Exactly(3),
+            flags: &[NoScript, Loading, Stale],
+            since: "8.1.0",
+            summary: "Whether this connection brings data from another server, while import-mode is on.",
+            ..SUB
+        },
+        Command {
             name: "INFO",
             arity: Arity::Exactly(2),
             flags: &[NoScript, Loading, Stale, Sentinel],
@@ -197,6 +205,7 @@ pub const HANDLERS: &[(&str, Handler)] = &[
     ("client|getname", getname),
     ("client|help", help),
     ("client|id", id),
+    ("client|import-source", import_source),
     ("client|info", info),
     ("client|kill", kill),
     ("client|list", list),
@@ -270,6 +279,20 @@ fn no_evict(session: &mut Session, args: &[&[u8]], _: Option<&mut Held<'_>>) -> 
 fn no_touch(session: &mut Session, args: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<Flow, CommandError> {
     session.who.no_touch = on_or_off(args[2])?;
     session.client.no_touch.store(session.who.no_touch, Relaxed);
+    OK
+}
+
+/// While data are imported, who brings them says when keys are over: it sees those whose time has come, and they stay.
+fn import_source(
+    session: &mut Session,
+    args: &[&[u8]],
+    _: Option<&mut Held<'_>>,
+) -> Result<Flow, CommandError> {
+    if !session.server.settings().import_mode && !is(args[2], "off") {
+        return Err(CommandError::text("ERR Server is not in import mode"));
+    }
+    session.imports = on_or_off(args[2])?;
+    session.client.is_import_source.store(session.imports, Relaxed);
     OK
 }
 
@@ -598,6 +621,7 @@ fn flags(client: &Client) -> String {
         ('U', client.is_unix()),
         ('e', client.no_evict.load(Relaxed)),
         ('T', client.no_touch.load(Relaxed)),
+        ('I', client.is_import_source.load(Relaxed)),
     ];
     let flags: String = letters.iter().filter(|(_, is_on)| *is_on).map(|(letter, _)| *letter).collect();
     if flags.is_empty() { "N".to_owned() } else { flags }
@@ -684,6 +708,8 @@ fn help(session: &mut Session, _: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<
             "    Client that receives the invalidation messages of this one.",
             "ID",
             "    Number of this connection.",
+            "IMPORT-SOURCE (ON|OFF)",
+            "    Bring data from another server: see keys whose time is over. Only with import-mode yes.",
             "INFO",
             "    Line of CLIENT LIST about this connection.",
             "KILL <ip:port>",

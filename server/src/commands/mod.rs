@@ -207,7 +207,7 @@ pub fn engine_settings(settings: &Settings) -> baton_engine::settings::Settings 
 }
 
 fn leaves_memory(server: &Server, settings: &Settings) -> bool {
-    settings.replica_ignore_maxmemory && server.node.replication().is_replica()
+    settings.import_mode || settings.replica_ignore_maxmemory && server.node.replication().is_replica()
 }
 
 /// Lets the node follow the configuration: at the start and after each CONFIG SET.
@@ -218,10 +218,11 @@ pub fn apply_settings(server: &Server) {
     let quicklist_packed_threshold = Some(packed_threshold).filter(|bytes| *bytes > 0);
     node.set_settings(baton_engine::settings::Settings {
         quicklist_packed_threshold,
-        // A replica leaves eviction to its primary, and its own limit with it.
+        // A replica leaves eviction to its primary, and its own limit with it; so does who takes data over.
         maxmemory: if leaves_memory(server, &settings) { 0 } else { settings.maxmemory },
         ..engine_settings(&settings)
     });
+    node.importing.store(settings.import_mode, Ordering::Relaxed);
     node.slowlog.configure(settings.slowlog_log_slower_than, settings.slowlog_max_len);
     let (requests, replies) =
         (settings.commandlog_request_larger_than, settings.commandlog_reply_larger_than);

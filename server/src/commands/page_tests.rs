@@ -11,10 +11,6 @@ use std::path::Path;
 /// Why commands are absent, by the beginning of their names.
 const REASONS: &[(&str, &str)] = &[
     ("ASKING", "cluster: there is no cluster mode yet"),
-    (
-        "CLIENT IMPORT-SOURCE",
-        "there is no `import-mode`, in which expired keys are kept for who imports a data set",
-    ),
     ("CLUSTER", "cluster: there is no cluster mode yet"),
     ("READONLY", "cluster: there is no cluster mode yet"),
     ("READWRITE", "cluster: there is no cluster mode yet"),

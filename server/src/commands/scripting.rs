@@ -73,6 +73,10 @@ struct Caller<'s> {
 }
 
 impl Host for Caller<'_> {
+    fn prepare(&self, held: &mut Held<'_>) {
+        self.session.prepare(held);
+    }
+
     fn permit(&mut self, command: &Registered, args: &[&[u8]]) -> Result<(), CommandError> {
         let session = &*self.session;
         if session.server.replica.is_stale.load(Ordering::Relaxed) && !command.has(Flag::Stale) {

@@ -141,6 +141,7 @@ fn exec(session: &mut Session, _: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<
     let server = session.server.clone();
     let watching = session.watching.as_deref();
     let mut held = server.node.hold(|_| cores_needed(&server, &transaction, watching));
+    session.prepare(&mut held);
     let is_void = session.watching.as_ref().is_some_and(|watching| is_void(watching, &mut held));
     session.unwatch(Some(&mut held));
     if is_void {

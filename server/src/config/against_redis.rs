@@ -46,6 +46,7 @@ const NEW: &[(&str, &[&str])] = &[
             "commandlog-slow-execution-max-len",
             "dual-channel-replication-enabled",
             "extended-redis-compatibility",
+            "import-mode",
             "log-format",
             "log-timestamp-format",
             "prefetch-batch-max-size",

@@ -416,6 +416,8 @@ settings! {
         stream_node_max_bytes: usize = 4096, "stream-node-max-bytes", BYTES, live;
         /// Entries of a stream node; 0 means any.
         stream_node_max_entries: usize = 100, "stream-node-max-entries", COUNT_64, live;
+        /// Data come from another server: nothing expires, but for who brings them, and nothing is evicted.
+        import_mode: bool = false, "import-mode", YesNo, live;
         /// Whose serialized values are checked in depth.
         sanitize_dump_payload: SanitizeDumpPayload = SanitizeDumpPayload::No, "sanitize-dump-payload", Own, live;
     }

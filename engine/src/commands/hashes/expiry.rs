@@ -303,7 +303,7 @@ fn expire(ctx: &mut Context<'_>, args: &Args<'_>, unit: Unit) -> Result<Reply, C
     let conditions = Conditions::read(options)?;
     let fields = counted(behind, 1, WRONG_NUMBER)?;
     let (key, now_ms, hasher) = (args.get(1), ctx.now_ms(), ctx.hasher);
-    let at = deadline(args.get(2), unit, now_ms, args)?;
+    let at = deadline(args.get(2), unit, ctx.present_ms(), args)?;
     let past = at <= now_ms;
     let Some(hash) = ctx.keyspace.hash_mut(key)? else {
         ctx.out.array(fields.len());
@@ -389,12 +389,12 @@ fn after_persist(ctx: &mut Context<'_>, key: &[u8], changed: &[&[u8]]) {
 // ---- asking for deadlines ----------------------------------------------------------------------------------
 
 fn httl(ctx: &mut Context<'_>, args: Args<'_>) -> Result<Reply, CommandError> {
-    let now_ms = ctx.now_ms();
+    let now_ms = ctx.present_ms();
     deadlines(ctx, &args, |at| seconds((at - now_ms).max(0)))
 }
 
 fn hpttl(ctx: &mut Context<'_>, args: Args<'_>) -> Result<Reply, CommandError> {
-    let now_ms = ctx.now_ms();
+    let now_ms = ctx.present_ms();
     deadlines(ctx, &args, |at| (at - now_ms).max(0))
 }
 
@@ -471,7 +471,8 @@ fn hgetex(ctx: &mut Context<'_>, args: Args<'_>) -> Result<Reply, CommandError> 
         fields.iter().for_each(|field| write_value(ctx.out, hash, field, now_ms, hasher));
         return Ok(Reply::Written);
     }
-    let at = expiry.map(|expiry| deadline(expiry.number, expiry.unit, now_ms, &args)).transpose()?;
+    let present_ms = ctx.present_ms();
+    let at = expiry.map(|expiry| deadline(expiry.number, expiry.unit, present_ms, &args)).transpose()?;
     let mut hash = ctx.keyspace.hash_mut(key)?;
     let had_volatile = hash.as_ref().is_some_and(|hash| hash.volatile_fields() > 0);
     let mut changed: Vec<&[u8]> = Vec::new();
@@ -557,7 +558,9 @@ fn hsetex(ctx: &mut Context<'_>, args: Args<'_>) -> Result<Reply, CommandError> 
     if exists && options.nx || !exists && options.xx {
         return Ok(Reply::Integer(0));
     }
-    let at = options.expiry.map(|expiry| deadline(expiry.number, expiry.unit, now_ms, &args)).transpose()?;
+    let present_ms = ctx.present_ms();
+    let at =
+        options.expiry.map(|expiry| deadline(expiry.number, expiry.unit, present_ms, &args)).transpose()?;
     let hash = ctx.keyspace.hash_mut(key)?;
     if !options.allow(hash.as_deref(), pairs, now_ms, hasher) {
         return Ok(Reply::Integer(0));

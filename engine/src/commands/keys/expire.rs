@@ -136,7 +136,7 @@ fn tell(ctx: &mut Context<'_>, args: Args<'_>, told: fn(i64, i64) -> i64) -> Res
         return Ok(Reply::Integer(-2));
     }
     let at = ctx.keyspace.expiry(key).flatten();
-    Ok(Reply::Integer(at.map_or(-1, |at| told(at, ctx.now_ms()))))
+    Ok(Reply::Integer(at.map_or(-1, |at| told(at, ctx.present_ms()))))
 }
 
 #[cfg(test)]

@@ -70,7 +70,7 @@ pub(super) fn idletime(ctx: &mut Context<'_>, args: Args<'_>) -> Result<Reply, C
              between policies at runtime LRU and LFU data will take some time to adjust.",
         ));
     }
-    Ok(Reply::Integer(i64::from(evict::idle_seconds(clock, ctx.now_ms()))))
+    Ok(Reply::Integer(i64::from(evict::idle_seconds(clock, ctx.present_ms()))))
 }
 
 pub(super) fn freq(ctx: &mut Context<'_>, args: Args<'_>) -> Result<Reply, CommandError> {
@@ -81,7 +81,7 @@ pub(super) fn freq(ctx: &mut Context<'_>, args: Args<'_>) -> Result<Reply, Comma
              switching between policies at runtime LRU and LFU data will take some time to adjust.",
         ));
     }
-    Ok(Reply::Integer(i64::from(evict::decayed(clock, ctx.settings, ctx.now_ms()))))
+    Ok(Reply::Integer(i64::from(evict::decayed(clock, ctx.settings, ctx.present_ms()))))
 }
 
 pub(super) fn help(ctx: &mut Context<'_>, _: Args<'_>) -> Result<Reply, CommandError> {
