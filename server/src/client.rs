@@ -172,7 +172,7 @@ pub struct Client {
     /// Bytes of the commands queued by MULTI.
     pub queued_bytes: AtomicUsize,
     pub watching: AtomicUsize,
-    /// What the keys that it watches and the names that it subscribes to take.
+    /// What the keys that it watches, the names that it subscribes to and the prefixes that it tracks take.
     names_bytes: AtomicUsize,
     /// Set when a watched key has changed.
     pub watch_flag: Mutex<Option<Arc<WatchFlag>>>,
@@ -194,6 +194,8 @@ pub struct Client {
     /// What the buffers of requests and of replies take, which is more than what is in them.
     pub query_memory: AtomicUsize,
     pub output_memory: AtomicUsize,
+    /// What it counts for in the sum over all clients.
+    pub counted_memory: AtomicUsize,
     /// The most bytes of replies that there were at once.
     pub output_peak: AtomicUsize,
     pub bytes_in: AtomicU64,
@@ -246,6 +248,7 @@ impl Client {
             output_bytes: AtomicUsize::new(0),
             query_memory: AtomicUsize::new(0),
             output_memory: AtomicUsize::new(0),
+            counted_memory: AtomicUsize::new(0),
             output_peak: AtomicUsize::new(0),
             bytes_in: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
@@ -311,7 +314,11 @@ impl Client {
 
     /// Is told of changes in this way from now on, or not at all.
     pub fn set_tracker(&self, tracker: Option<Arc<Tracker>>) {
-        *self.tracker.lock() = tracker;
+        let mut place = self.tracker.lock();
+        let old = std::mem::replace(&mut *place, tracker);
+        // Its prefixes are kept for it as channels are.
+        place.iter().flat_map(|new| new.prefixes()).for_each(|prefix| self.keeps_name(prefix));
+        old.iter().flat_map(|old| old.prefixes()).for_each(|prefix| self.forgets_name(prefix));
     }
 
     /// Who is told of changes in its place: 0 for nobody, -1 when it is not told of any.

@@ -43,7 +43,7 @@ use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
@@ -222,8 +222,6 @@ impl<S: Socket> Connection<S> {
 
     /// The end: what there is to take leave of.
     pub fn into_session(self) -> Session {
-        self.note_change(&self.session.client.output_bytes, 0);
-        self.note_change(&self.session.client.query_bytes, 0);
         self.session
     }
 
@@ -245,10 +243,8 @@ impl<S: Socket> Connection<S> {
             if self.session.client.ending() == End::Now || self.is_over_limit() {
                 break;
             }
-            self.session.server.evict_clients();
+            self.session.server.evict_clients(&self.session.client);
         }
-        self.note_change(&self.session.client.output_memory, 0);
-        self.note_change(&self.session.client.query_memory, 0);
         Parting::Over
     }
 
@@ -401,7 +397,11 @@ impl<S: Socket> Connection<S> {
             // DEBUG SLEEP stops every core.
             drop(self.session.server.asleep.lock());
         }
-        self.session.server.evict_clients();
+        if self.input.len() > READ_BYTES {
+            // It is not the one that the core lends.
+            self.note_input();
+        }
+        self.session.server.evict_clients(&self.session.client);
         if self.session.client.ending() == End::Now || self.is_over_query_limit() {
             return;
         }
@@ -865,8 +865,12 @@ impl<S: Socket> Connection<S> {
             let rest = self.input.to_vec();
             self.buffers.take_back(std::mem::replace(&mut self.input, rest));
         }
+        self.note_input();
+    }
+
+    fn note_input(&self) {
         self.session.client.query_bytes.store(self.input.len(), Ordering::Relaxed);
-        self.note_change(&self.session.client.query_memory, self.input.capacity());
+        self.session.client.query_memory.store(self.input.capacity(), Ordering::Relaxed);
     }
 
     /// `client-query-buffer-limit`: whether the client has sent so much ahead that it has to go.
@@ -926,16 +930,7 @@ impl<S: Socket> Connection<S> {
         let bytes = self.output.len() - self.written + self.session.out.len();
         self.session.client.output_bytes.store(bytes, Ordering::Relaxed);
         let memory = self.output.capacity() + self.session.out.capacity();
-        self.note_change(&self.session.client.output_memory, memory);
-    }
-
-    /// Tells the server too how many bytes a buffer has, if that has changed.
-    fn note_change(&self, buffer: &AtomicUsize, bytes: usize) {
-        let before = buffer.load(Ordering::Relaxed);
-        if before != bytes {
-            buffer.store(bytes, Ordering::Relaxed);
-            self.session.server.client_bytes.fetch_add(bytes as i64 - before as i64, Ordering::Relaxed);
-        }
+        self.session.client.output_memory.store(memory, Ordering::Relaxed);
     }
 
     fn count_in(&self, n: usize) {

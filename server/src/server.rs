@@ -99,7 +99,7 @@ pub struct Server {
     pub rates: Mutex<Rates>,
     /// DEBUG QUICKLIST-PACKED-THRESHOLD; 0 for the default.
     pub packed_threshold: AtomicUsize,
-    /// Bytes that clients keep in buffers, and from which on the greediest have to go (0: none).
+    /// Bytes that clients keep, as far as counted, and from which on the greediest have to go (0: none, and nobody counts).
     pub client_bytes: AtomicI64,
     pub client_bytes_max: AtomicU64,
     /// Per core: there is a snapshot to take part in.
@@ -218,16 +218,25 @@ impl Server {
         }
     }
 
-    /// `maxmemory-clients`: closes the greediest clients until the others fit.
+    /// `maxmemory-clients`: closes the greediest clients until the others fit, after something has happened to this one.
     #[inline]
-    pub fn evict_clients(&self) {
+    pub fn evict_clients(&self, changed: &Client) {
         let limit = self.client_bytes_max.load(Ordering::Relaxed);
-        if limit > 0 && self.client_bytes.load(Ordering::Relaxed).max(0) as u64 > limit {
-            self.evict_clients_over(limit);
+        if limit > 0 {
+            self.count_client(changed, changed.memory());
+            if self.client_bytes.load(Ordering::Relaxed).max(0) as u64 > limit {
+                self.evict_clients_over(limit);
+            }
         }
     }
 
-    /// As [`evict_clients`](Self::evict_clients), with everything that a client keeps. O(clients).
+    /// A client keeps so many bytes now.
+    pub fn count_client(&self, client: &Client, bytes: usize) {
+        let before = client.counted_memory.swap(bytes, Ordering::Relaxed);
+        self.client_bytes.fetch_add(bytes as i64 - before as i64, Ordering::Relaxed);
+    }
+
+    /// As [`evict_clients`](Self::evict_clients), after something may have happened to all of them. O(clients).
     pub fn evict_clients_thoroughly(&self) {
         let limit = self.client_bytes_max.load(Ordering::Relaxed);
         if limit > 0 {
@@ -241,6 +250,7 @@ impl Server {
         // Those that are on their way out already have been counted.
         let staying = clients.values().filter(|client| client.ending() == End::No);
         let mut sizes: Vec<(usize, &Arc<Client>)> = staying.map(|client| (client.memory(), client)).collect();
+        sizes.iter().for_each(|(size, client)| self.count_client(client, *size));
         let mut total: u64 = sizes.iter().map(|(size, _)| *size as u64).sum();
         if total <= limit {
             return;
@@ -252,6 +262,7 @@ impl Server {
                 break;
             }
             total -= size as u64;
+            self.count_client(client, 0);
             self.counters.clients_evicted.fetch_add(1, Ordering::Relaxed);
             log!(Level::Notice, "Evicting client: id={} addr={}", client.id, client.address());
             client.end(End::Now);

@@ -588,6 +588,8 @@ fn list(session: &mut Session, args: &[&[u8]], _: Option<&mut Held<'_>>) -> Resu
         return Err(CommandError::Syntax);
     }
     let filters = Filters::parse(&session.server, &args[2..], false)?;
+    // Nobody is to be seen who has to go.
+    session.server.evict_clients_thoroughly();
     let mut text = Vec::new();
     for client in filters.clients(session) {
         text.extend(line(session, &client, args));

@@ -234,6 +234,7 @@ pub fn apply_settings(server: &Server) {
     node.watch_changed();
     let client_bytes_max = settings.maxmemory_clients.bytes(settings.maxmemory);
     server.client_bytes_max.store(client_bytes_max, Ordering::Relaxed);
+    server.evict_clients_thoroughly();
     node.track_latency.store(settings.latency_tracking, Ordering::Relaxed);
     let policy = match settings.appendfsync {
         Appendfsync::Always => Policy::Always,

@@ -326,3 +326,86 @@ fn commands_that_nobody_shall_know_of_count_for_their_container() {
     assert!(line.starts_with("cmdstat_debug:calls=2,usec="), "{line}");
     assert!(field(&line.replace(',', " "), "usec_per_call").parse::<f64>().unwrap() >= 5_000.0, "{line}");
 }
+
+#[test]
+fn who_imports_sees_what_is_over() {
+    let mut server = server();
+    let (mut one, mut other) = (server.client(), server.client());
+    check(
+        &mut one,
+        "CLIENT IMPORT-SOURCE ON; CLIENT IMPORT-SOURCE OFF",
+        "-ERR Server is not in import mode +OK",
+    );
+    check(&mut one, "CONFIG SET import-mode yes; CLIENT IMPORT-SOURCE MAYBE", "+OK -ERR syntax error");
+    check(
+        &mut one,
+        "CLIENT IMPORT-SOURCE ON; SET n 1 PX 1; SET gone 1 PX 1; HSET h f 1; PEXPIRE h -1",
+        "+OK +OK +OK :1 :1",
+    );
+    let number = id(&mut one);
+    assert_eq!(seen(&mut other, number, "flags"), "I");
+    wait_until(|| other.run("GET n").is_null() && other.run("GET gone").is_null());
+    // Others see what they always see, but what is over stays.
+    check(&mut other, "GET n; TTL n; EXISTS h; DBSIZE; GET gone", "$-1 :-2 :0 :3 $-1");
+    check(&mut one, "TTL n; GET n; INCR n; HGET h f; DBSIZE", ":0 \"1\" :2 \"1\" :3");
+    check(
+        &mut one,
+        "MULTI; INCR n; EXEC; EVAL return(redis.call('incr',KEYS[1])) 1 n",
+        "+OK +QUEUED [:3] :4",
+    );
+    // Whoever writes to it finds nothing.
+    check(&mut other, "INCR gone; DBSIZE", ":1 :3");
+    check(&mut one, "DEL h; GET n; CLIENT IMPORT-SOURCE OFF; GET n", ":1 \"4\" +OK $-1");
+    check(&mut one, "CONFIG SET import-mode no", "+OK");
+    wait_until(|| other.run("DBSIZE").integer() == Some(1));
+    check(
+        &mut one,
+        "CONFIG SET import-mode yes; CLIENT IMPORT-SOURCE ON; RESET; CONFIG SET import-mode no",
+        "+OK +OK +RESET +OK",
+    );
+    assert_eq!(seen(&mut other, number, "flags"), "N");
+}
+
+/// Nobody is ever seen to take more than there is for all, whatever it is that they take.
+#[test]
+fn clients_that_take_too_much_go_at_once() {
+    let mut server = server();
+    let mut control = server.client();
+    check(&mut control, "CLIENT NO-EVICT ON; DEBUG PAUSE-CRON 1", "+OK +OK");
+    let limit = 200_000;
+    check(&mut control, &format!("CONFIG SET maxmemory-clients {limit}"), "+OK");
+    let mut greedy = |commands: &dyn Fn(usize) -> String| {
+        let mut client = server.client();
+        let number = id(&mut client);
+        for n in 0..limit {
+            let words = commands(n);
+            if client.send(&words.split(' ').collect::<Vec<_>>()).is_err() || client.is_closed() {
+                assert!(n > 10, "{words} was too much");
+                break;
+            }
+            if n.is_multiple_of(100) {
+                let list = control.run("CLIENT LIST").text();
+                let line = list.lines().find(|line| line.starts_with(&format!("id={number} ")));
+                let bytes = line.map(|line| field(line, "tot-mem").parse::<usize>().expect("bytes"));
+                assert!(bytes.is_none_or(|bytes| bytes <= limit), "{line:?}");
+            }
+        }
+        assert_eq!(control.run(&format!("CLIENT LIST ID {number}")).text(), "");
+    };
+    greedy(&|n| format!("WATCH {n}"));
+    greedy(&|n| format!("SUBSCRIBE {n}"));
+    greedy(&|n| format!("PSUBSCRIBE {n}"));
+    greedy(&|n| format!("SSUBSCRIBE {n}"));
+    greedy(&|n| format!("CLIENT TRACKING ON BCAST PREFIX a{n:09} PREFIX b{n:09}"));
+    greedy(&|n| if n == 0 { "MULTI".to_owned() } else { format!("SET k {}", "v".repeat(10_000)) });
+    // Who forgets what it kept is not counted for it any more.
+    let mut client = server.client();
+    check(&mut client, "CLIENT TRACKING ON BCAST PREFIX some; CLIENT TRACKING OFF; RESET", "+OK +OK +RESET");
+    let number = id(&mut client);
+    let size = seen(&mut control, number, "tot-mem");
+    check(&mut client, "CLIENT TRACKING ON BCAST PREFIX some", "+OK");
+    assert_ne!(seen(&mut control, number, "tot-mem"), size);
+    check(&mut client, "CLIENT TRACKING OFF", "+OK");
+    assert_eq!(seen(&mut control, number, "tot-mem"), size);
+    check(&mut control, "DEBUG PAUSE-CRON 0", "+OK");
+}
