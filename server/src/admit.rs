@@ -169,7 +169,7 @@ async fn serve_tls(
     client: Arc<Client>,
     buffers: Rc<Buffers>,
 ) {
-    let session = Session::new(server.clone(), client);
+    let mut session = Session::new(server.clone(), client);
     let handshake = async {
         let acceptor = server.tls.acceptor().ok_or(std::io::ErrorKind::NotConnected)?;
         tokio::time::timeout(HANDSHAKE_MAX, shake_hands(acceptor, stream)).await?
@@ -191,6 +191,9 @@ async fn serve_tls(
         };
         drop(tokio::time::timeout(LAST_WORD, last).await);
         return leave(session);
+    }
+    if let Some([certificate, ..]) = stream.get_ref().1.peer_certificates() {
+        session.become_user_of(certificate);
     }
     // In a task of its own: this one has room for a handshake.
     begin(Connection::new(stream, session, buffers));
@@ -267,10 +270,8 @@ fn leave(mut session: Session) {
     // From here on it is gone, for those too who were to be told in its place.
     session.client.end(End::Now);
     session.stop_tracking(None);
-    // What its buffers had, should it have ended in the middle of something.
-    let buffers = [&session.client.query_memory, &session.client.output_memory];
-    let bytes: usize = buffers.into_iter().map(|bytes| bytes.swap(0, Ordering::Relaxed)).sum();
-    server.client_bytes.fetch_sub(bytes as i64, Ordering::Relaxed);
     server.clients.write().remove(&session.client.id);
+    // Nobody finds it to count it again.
+    server.count_client(&session.client, 0);
     server.cores[session.client.core()].connections.fetch_sub(1, Ordering::Relaxed);
 }

@@ -37,6 +37,7 @@ pub struct Counters {
     pub clients_evicted: AtomicU64,
     /// AUTH refused.
     pub denied_auth: AtomicU64,
+    pub denied_certificates: AtomicU64,
     /// Commands, keys, channels that an ACL refused.
     pub denied_commands: AtomicU64,
     pub denied_keys: AtomicU64,
@@ -44,12 +45,13 @@ pub struct Counters {
 }
 
 impl Counters {
-    fn all(&self) -> [&AtomicU64; 7] {
+    fn all(&self) -> [&AtomicU64; 8] {
         [
             &self.query_limit_closed,
             &self.output_limit_closed,
             &self.clients_evicted,
             &self.denied_auth,
+            &self.denied_certificates,
             &self.denied_commands,
             &self.denied_keys,
             &self.denied_channels,

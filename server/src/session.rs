@@ -22,6 +22,7 @@ use baton_engine::execute::{Outcome, arity_error};
 use baton_engine::keyspace::waiting::WatchFlag;
 use baton_engine::reply::{Out, Reply};
 use baton_engine::slot::Slot;
+use rustls::pki_types::CertificateDer;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -392,6 +393,20 @@ impl Session {
         self.authenticated = true;
         self.rights = Rights::of(&self.server.acl, user);
         true
+    }
+
+    /// `tls-auth-clients-user`: the client is whom its certificate says, if that is somebody; else it has to say who it is, as
+    /// ever.
+    pub fn become_user_of(&mut self, certificate: &CertificateDer<'_>) {
+        let server = self.server.clone();
+        let names = crate::tls::names::users(certificate, server.settings().tls_auth_clients_user);
+        let mut known = names.iter().filter_map(|name| server.acl.find(name.as_bytes()));
+        let user = known.find(|user| user.rules().is_enabled());
+        if !user.is_some_and(|user| self.become_user(&user))
+            && let Some(name) = names.first()
+        {
+            acl::clients::note_unknown_certificate(&server, &self.client, name.as_bytes());
+        }
     }
 
     /// The client is who everybody is at first.

@@ -156,6 +156,11 @@ pub fn note_failed_login(server: &Server, client: &Client, place: Place, user: &
     note(server, client, place, Reason::Auth, user, command);
 }
 
+/// Notes a certificate that says the name of nobody.
+pub fn note_unknown_certificate(server: &Server, client: &Client, user: &[u8]) {
+    note(server, client, Place::TopLevel, Reason::Certificate, user, b"");
+}
+
 /// Notes a command that was refused. Returns the error for the client.
 pub fn refuse(
     server: &Server,
@@ -196,6 +201,7 @@ fn note(server: &Server, client: &Client, place: Place, reason: Reason, user: &[
         Reason::Key => &counters.denied_keys,
         Reason::Channel => &counters.denied_channels,
         Reason::Auth => &counters.denied_auth,
+        Reason::Certificate => &counters.denied_certificates,
     };
     counter.fetch_add(1, Ordering::Relaxed);
     let (user, object) = (user.to_vec(), object.to_vec());

@@ -10,6 +10,8 @@ pub enum Reason {
     Command,
     Key,
     Auth,
+    /// No user is called as a certificate says.
+    Certificate,
     Channel,
 }
 
@@ -20,6 +22,7 @@ impl Reason {
             Self::Command => "command",
             Self::Key => "key",
             Self::Auth => "auth",
+            Self::Certificate => "tls-cert",
             Self::Channel => "channel",
         }
     }
@@ -52,7 +55,7 @@ impl Denial {
             }
             Reason::Key => "NOPERM No permissions to access a key",
             Reason::Channel => "NOPERM No permissions to access a channel",
-            Reason::Auth => "NOPERM No permissions",
+            Reason::Auth | Reason::Certificate => "NOPERM No permissions",
         };
         CommandError::text(text)
     }
@@ -63,7 +66,7 @@ impl Denial {
             Reason::Command => "no permission to execute the command or subcommand",
             Reason::Key => "no permission to touch the specified keys",
             Reason::Channel => "no permission to access one of the channels used as arguments",
-            Reason::Auth => "no permission",
+            Reason::Auth | Reason::Certificate => "no permission",
         };
         CommandError::owned(format!(
             "NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC call. This \

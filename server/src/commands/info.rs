@@ -566,6 +566,7 @@ fn stats(facts: &Facts<'_>, out: &mut String) {
         "acl_access_denied_cmd": load(&counters.denied_commands),
         "acl_access_denied_key": load(&counters.denied_keys),
         "acl_access_denied_channel": load(&counters.denied_channels),
+        "acl_access_denied_tls_cert": load(&counters.denied_certificates),
     );
 }
 

@@ -53,6 +53,7 @@ const NEW: &[(&str, &[&str])] = &[
             "primaryauth",
             "primaryuser",
             "rdb-version-check",
+            "tls-auth-clients-user",
             "unixsocketgroup",
         ],
     ),

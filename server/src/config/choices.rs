@@ -119,6 +119,13 @@ choices! {
         Optional = "optional",
     }
 
+    /// What of its certificate says as which user a client comes.
+    TlsAuthClientsUser {
+        Off = "off",
+        CommonName = "CN",
+        Uri = "URI",
+    }
+
     /// How `oom-score-adj-values` are used.
     OomScoreAdj {
         No = "no",

@@ -188,6 +188,8 @@ settings! {
         tls_replication: bool = false, "tls-replication", YesNo, live;
         /// Whether TLS clients must show a certificate.
         tls_auth_clients: TlsAuthClients = TlsAuthClients::Yes, "tls-auth-clients", Own, live;
+        /// What of its certificate says as which user a TLS client comes.
+        tls_auth_clients_user: TlsAuthClientsUser = TlsAuthClientsUser::Off, "tls-auth-clients-user", Own, live;
         /// Prefer our order of ciphers to the client's.
         tls_prefer_server_ciphers: bool = false, "tls-prefer-server-ciphers", YesNo, live;
         /// Resume TLS sessions.

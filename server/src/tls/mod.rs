@@ -3,6 +3,7 @@
 //! | file       | holds                                                             |
 //! |------------|-------------------------------------------------------------------|
 //! | `files`    | certificates and keys from their files                            |
+//! | `names`    | as whom a client comes that has shown a certificate               |
 //! | `ciphers`  | protocols and ciphers, in the words of OpenSSL                    |
 //! | `sessions` | sessions that clients may resume                                  |
 //! | `dial`     | connections to other servers, plain or by TLS                     |
@@ -10,12 +11,13 @@
 //! A configuration is made as a whole and takes the place of the one before, or is refused as a whole; connections that
 //! are open go on with theirs.
 //!
-//! Absent on purpose: the names of certificates. As in Redis, who shows a certificate of a trusted authority is trusted,
-//! whatever host it is for.
+//! Absent on purpose: the names of hosts. As in Redis, who shows a certificate of a trusted authority is trusted, whatever host
+//! it is for.
 
 mod ciphers;
 pub mod dial;
 mod files;
+pub mod names;
 mod sessions;
 
 use crate::config::{Settings, TlsAuthClients};

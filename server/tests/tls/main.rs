@@ -248,6 +248,43 @@ fn clients_show_certificates() {
 }
 
 #[test]
+fn clients_come_as_whom_their_certificates_say() {
+    use rcgen::{SanType, string::Ia5String};
+    let mut setup = Setup::new(&[("tls-auth-clients", "optional"), ("tls-auth-clients-user", "CN")]);
+    for rules in ["anna on nopass +@all", "urn:two on >secret +@all", "off off +@all"] {
+        assert_eq!(setup.server.client().run(&format!("ACL SETUSER {rules}")), Reply::simple("OK"));
+    }
+    setup.authority.sign("anna", |params| {
+        for uri in ["urn:one", "urn:two"] {
+            params.subject_alt_names.push(SanType::URI(Ia5String::try_from(uri).expect("a name")));
+        }
+    });
+    setup.authority.sign("off", |_| {});
+    let who = |setup: &Setup, options: &[String]| setup.cli(&strs(options), &["ACL", "WHOAMI"]);
+    let is = |name: &str| Ok(format!("{name}\n"));
+    let (anna, off) = (setup.as_client("anna"), setup.as_client("off"));
+    assert_eq!(who(&setup, &anna), is("anna"));
+    // Nobody is called like that, or may come.
+    for options in [setup.as_client("client"), off] {
+        assert_eq!(who(&setup, &options), is("default"));
+    }
+    assert_eq!(who(&setup, &setup.trusting()), is("default"));
+    let mut client = setup.server.client();
+    assert!(client.run("INFO stats").text().contains("acl_access_denied_tls_cert:2\r\n"));
+    let log = format!("{:?}", client.run("ACL LOG"));
+    assert!(log.contains("\"tls-cert\"") && log.contains("\"client\"") && log.contains("\"off\""), "{log}");
+    assert_eq!(setup.set(&[("tls-auth-clients-user", "URI")]), Reply::simple("OK"));
+    assert_eq!(who(&setup, &anna), is("urn:two"));
+    // Who has to say who it is otherwise need not say it.
+    assert_eq!(client.run("ACL SETUSER default >secret resetpass >other"), Reply::simple("OK"));
+    assert_eq!(who(&setup, &anna), is("urn:two"));
+    assert!(who(&setup, &setup.trusting()).is_ok_and(|text| text.starts_with("NOAUTH")));
+    assert_eq!(client.run("ACL SETUSER default nopass"), Reply::simple("OK"));
+    assert_eq!(setup.set(&[("tls-auth-clients-user", "off")]), Reply::simple("OK"));
+    assert_eq!(who(&setup, &anna), is("default"));
+}
+
+#[test]
 fn files_are_taken_all_or_none() {
     let mut setup = Setup::new(&[]);
     let trusting = setup.trusting();
