@@ -9,8 +9,8 @@ use sha1::{Digest, Sha1};
 use std::fmt::Write;
 
 /// The version of Redis that scripts are told.
-pub const REDIS_VERSION: &str = "7.2.4";
-const REDIS_VERSION_NUM: u32 = 0x0007_0204;
+pub const REDIS_VERSION: &str = "7.4.0";
+const REDIS_VERSION_NUM: u32 = 0x0007_0400;
 
 const FUNCTIONS: &[(&str, Function)] = &[
     ("call", |stack| call::command(stack, true)),

@@ -20,8 +20,9 @@ use super::shapes::os_text;
 use super::table::{Setting, Settings};
 use super::text;
 
-/// The version of Redis that we present ourselves as.
-pub const REDIS_VERSION: &str = "7.2.4";
+/// The version of Redis that we present ourselves as: the last that is a subset of what is here. Clients use nothing newer than what
+/// it has, and use what it has: fields that expire, HSCAN NOVALUES, client-side caching as redis-py wants it.
+pub const REDIS_VERSION: &str = baton::scripts::REDIS_VERSION;
 
 /// Where the configuration comes from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -380,7 +381,7 @@ mod tests {
         let error = options("port 0\nfoo bar").map(|_| ()).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "\n*** FATAL CONFIG FILE ERROR (Redis 7.2.4) ***\nReading the configuration file, at line 2\n\
+            "\n*** FATAL CONFIG FILE ERROR (Redis 7.4.0) ***\nReading the configuration file, at line 2\n\
              >>> 'foo bar'\nBad directive or wrong number of arguments"
         );
     }

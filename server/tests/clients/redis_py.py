@@ -168,10 +168,6 @@ def client_side_cache(r):
     if PROTOCOL != 3:
         return
     from redis.cache import CacheConfig
-    from redis.connection import CacheProxyConnection
-
-    # It asks for a Redis of 7.4; what it uses is there since 6.0.
-    CacheProxyConnection.MIN_ALLOWED_VERSION = "7.2.0"
 
     cached = connect(cache_config=CacheConfig(max_size=100))
     cache = cached.get_cache()

@@ -37,7 +37,7 @@ fn commands_of_the_node_are_queued_too() {
         &format!("SET {a} 1; MULTI; FLUSHALL; SET {b} 2; DBSIZE; HELLO 3; EXEC; PING"),
         &format!(
             "+OK +OK +QUEUED +QUEUED +QUEUED +QUEUED [+OK, +OK, :1, {{\"server\": \"redis\", \"version\": \
-                  \"7.2.4\", \"proto\": :3, \"id\": :{number}, \"mode\": \"standalone\", \"role\": \"master\", \
+                  \"7.4.0\", \"proto\": :3, \"id\": :{number}, \"mode\": \"standalone\", \"role\": \"master\", \
                   \"modules\": []}}] +PONG"
         ),
     );
