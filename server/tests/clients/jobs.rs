@@ -55,6 +55,14 @@ fn bullmq_loses_no_job_that_ended_before_the_node_was_killed() {
 }
 
 #[test]
+fn celery_does_every_job() {
+    let server = Server::baton(&[("cores", "2")]);
+    let mut python = Command::new(tool("python/bin/python3"));
+    let python = python.arg(script("celery_jobs.py")).env("NODE_PORT", server.port().to_string());
+    check_contains(&finish(python.env("PYTHONDONTWRITEBYTECODE", "1")), &["all well"]);
+}
+
+#[test]
 fn rq_does_every_job() {
     let server = Server::baton(&[("cores", "2")]);
     let mut python = Command::new(tool("python/bin/python3"));

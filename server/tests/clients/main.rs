@@ -7,7 +7,8 @@
 //! | `redis_rs.rs` | the crate `redis`, blocking and asynchronous, with its cache       |
 //! | `bullmq.mjs`  | BullMQ: queues of jobs, on ioredis                                 |
 //! | `rq_jobs.py`  | rq: the same, on redis-py                                          |
-//! | `jobs.rs`     | the start of these two, and a node that is killed meanwhile        |
+//! | `celery_jobs.py` | Celery: the same, as its broker and for its results             |
+//! | `jobs.rs`     | the start of these three, and a node that is killed meanwhile      |
 //! | `main.rs`     | redis-cli and redis-benchmark, and the start of the two above      |
 //!
 //! `.ci/setup` installs all of them. A test whose client is missing fails: nothing is skipped in silence.
