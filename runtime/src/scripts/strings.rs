@@ -14,19 +14,21 @@ use std::mem::MaybeUninit;
 pub(super) const FUNCTIONS: &[(&str, ffi::lua_CFunction)] =
     &[("find", find), ("match", first_match), ("gmatch", gmatch), ("gsub", gsub)];
 
-// SAFETY of all functions below: called by Lua with its state. None owns anything, so errors may jump over them. Strings stay
-// where they are as long as they are arguments or upvalues.
+// What all functions below rest on, and each `unsafe` says how: `raw` is the state that Lua called with. No frame
+// owns anything, so errors may jump over it. A string stays where it is as long as it is an argument or an upvalue.
 
 /// An argument that has to be a string.
 unsafe fn text<'l>(raw: *mut ffi::lua_State, at: c_int) -> &'l [u8] {
     let mut len = 0;
-    // SAFETY: as above.
+    // SAFETY: the pointer and the length are those of one string of Lua, which is an argument or an upvalue of
+    // the caller for `'l`.
     unsafe { std::slice::from_raw_parts(ffi::luaL_checklstring(raw, at, &mut len).cast(), len) }
 }
 
 /// Raises what the matcher says, or the error of a script that has to end.
 unsafe fn fail(raw: *mut ffi::lua_State, failure: Failure) -> c_int {
-    // SAFETY: as above.
+    // SAFETY: the texts of errors are literals, and neither this frame nor those that called it own what would
+    // have to be dropped.
     unsafe {
         match failure {
             Failure::Malformed(why) => raise(raw, why),
@@ -45,21 +47,22 @@ unsafe fn push_capture(
 ) {
     let push = |start: usize, end: usize| {
         let part = &text[start..end];
-        // SAFETY: as above; who pushes several has made room.
+        // SAFETY: `part` lives in the subject, which is still on the stack; there is room for one value, or
+        // for all, as `push_captures` sees to.
         unsafe { ffi::lua_pushlstring(raw, part.as_ptr().cast(), part.len()) };
     };
     match captures.all().get(at) {
         None if at == 0 => push(start, end),
         Some(Capture::Text(start, end)) => push(*start, *end),
-        // SAFETY: as above.
+        // SAFETY: a number, for which there is room in the same way.
         Some(Capture::At(position)) => unsafe {
             ffi::lua_pushinteger(raw, *position as ffi::lua_Integer + 1)
         },
-        // SAFETY: as above.
+        // SAFETY: the text is a literal, and this frame owns nothing that the error jumps over.
         None => unsafe {
             raise(raw, c"invalid capture index");
         },
-        // SAFETY: as above.
+        // SAFETY: the text is a literal, and this frame owns nothing that the error jumps over.
         Some(Capture::Open(_)) => unsafe {
             raise(raw, c"unfinished capture");
         },
@@ -75,7 +78,7 @@ unsafe fn push_captures(
     wanted: bool,
 ) -> c_int {
     let count = captures.all().len().max(usize::from(wanted));
-    // SAFETY: as above.
+    // SAFETY: room is made before anything is pushed, and the captures own nothing should there be none.
     unsafe {
         ffi::luaL_checkstack(raw, count as c_int, c"too many captures".as_ptr());
         (0..count).for_each(|at| push_capture(raw, text, captures, at, found));
@@ -84,19 +87,20 @@ unsafe fn push_captures(
 }
 
 unsafe extern "C-unwind" fn find(raw: *mut ffi::lua_State) -> c_int {
-    // SAFETY: as above.
+    // SAFETY: called by Lua with its state, which is passed on.
     unsafe { look(raw, true) }
 }
 
 unsafe extern "C-unwind" fn first_match(raw: *mut ffi::lua_State) -> c_int {
-    // SAFETY: as above.
+    // SAFETY: called by Lua with its state, which is passed on.
     unsafe { look(raw, false) }
 }
 
 /// `find` gives the place of the match and its captures, `match` only these.
 unsafe fn look(raw: *mut ffi::lua_State, with_place: bool) -> c_int {
     const SPECIAL: &[u8] = b"^$*+?.([%-";
-    // SAFETY: as above.
+    // SAFETY: both strings are arguments, and stay on the stack until this returns: what is pushed lies above
+    // them. The matcher borrows from them and owns nothing.
     unsafe {
         let (text, pattern) = (text(raw, 1), text(raw, 2));
         // As C does, from the end if it is negative.
@@ -136,7 +140,8 @@ unsafe fn look(raw: *mut ffi::lua_State, with_place: bool) -> c_int {
 }
 
 unsafe extern "C-unwind" fn gmatch(raw: *mut ffi::lua_State) -> c_int {
-    // SAFETY: as above.
+    // SAFETY: called by Lua; `settop` leaves the two strings that are checked before it, and with the number
+    // there are the three values that the closure takes for its upvalues.
     unsafe {
         text(raw, 1);
         text(raw, 2);
@@ -149,7 +154,8 @@ unsafe extern "C-unwind" fn gmatch(raw: *mut ffi::lua_State) -> c_int {
 
 /// What `gmatch` returns. Its upvalues are the text, the pattern, and where to go on.
 unsafe extern "C-unwind" fn next_match(raw: *mut ffi::lua_State) -> c_int {
-    // SAFETY: as above.
+    // SAFETY: the strings are upvalues of this closure, which `gmatch` made with all three, and which Lua keeps
+    // while it runs. The third is replaced by a number that has just been pushed.
     unsafe {
         let (text, pattern) = (text(raw, ffi::lua_upvalueindex(1)), text(raw, ffi::lua_upvalueindex(2)));
         let from = usize::try_from(ffi::lua_tointeger(raw, ffi::lua_upvalueindex(3))).unwrap_or(0);
@@ -170,7 +176,9 @@ unsafe extern "C-unwind" fn next_match(raw: *mut ffi::lua_State) -> c_int {
 }
 
 unsafe extern "C-unwind" fn gsub(raw: *mut ffi::lua_State) -> c_int {
-    // SAFETY: as above. The buffer lies on the stack of Lua, but for its last piece, which is in this frame and owns nothing.
+    // SAFETY: called by Lua; text and pattern are arguments and stay where they are. The buffer lies on the stack
+    // of Lua, but for its last piece, which is in this frame and owns nothing; between its calls as many values
+    // are popped as were pushed, as it demands.
     unsafe {
         let (text, pattern) = (text(raw, 1), text(raw, 2));
         let kind = ffi::lua_type(raw, 3);
@@ -215,7 +223,7 @@ unsafe extern "C-unwind" fn gsub(raw: *mut ffi::lua_State) -> c_int {
 }
 
 unsafe fn add(buffer: *mut ffi::luaL_Buffer, bytes: &[u8]) {
-    // SAFETY: as above.
+    // SAFETY: the buffer is that of `gsub`, which has begun it and lives; the bytes are copied.
     unsafe { ffi::luaL_addlstring(buffer, bytes.as_ptr().cast(), bytes.len()) }
 }
 
@@ -227,7 +235,8 @@ unsafe fn add_replacement(
     captures: &Captures,
     found: (usize, usize),
 ) {
-    // SAFETY: as above.
+    // SAFETY: the third argument of `gsub` is still there. Whatever it is, one value is left above the buffer's
+    // own, which the buffer takes or which is popped; an error jumps over frames that own nothing.
     unsafe {
         match ffi::lua_type(raw, 3) {
             ffi::LUA_TFUNCTION => {
@@ -266,7 +275,8 @@ unsafe fn add_template(
     captures: &Captures,
     found: (usize, usize),
 ) {
-    // SAFETY: as above. A number has become a string in its place before anything is pushed.
+    // SAFETY: the third argument is a string, or a number that becomes one in its place before anything is
+    // pushed. The buffer takes each capture that is pushed.
     unsafe {
         let mut template = text(raw, 3);
         while let Some(sign) = memchr::memchr(b'%', template) {
