@@ -107,7 +107,7 @@ macro_rules! settings {
             doc: $doc.trim_ascii(),
             kind: $kind,
             flags: {
-                #[allow(unused_mut)]
+                #[allow(unused_mut, reason = "many rows have no flags")]
                 let mut flags = NO_FLAGS;
                 $(flag!(flags, $flag);)+
                 flags

@@ -8,8 +8,7 @@
 //! | `safety`  | WAIT, WAITAOF, `min-replicas-to-write`, slow replicas, ends                                 |
 //! | `tools`   | redis-cli and redis-sentinel                                                              |
 
-// Not all of it is needed here.
-#[allow(dead_code)]
+#[allow(dead_code, reason = "not all of it is needed here")]
 #[path = "../persistence/data.rs"]
 mod data;
 #[path = "../support/mod.rs"]
