@@ -32,7 +32,9 @@ fn redis_then_baton_then_redis_then_baton() {
 /// The other replicas of a primary go on with the one that takes over, and so does the primary itself.
 #[test]
 fn who_takes_over_takes_the_others_along() {
-    let mut old = Server::baton(&[&COMMON[..], &[("repl-diskless-sync-delay", "0")]].concat());
+    // A ping behind the moment in which the next one takes over is more than that one has.
+    let own = [("repl-diskless-sync-delay", "0"), ("repl-ping-replica-period", "1000")];
+    let mut old = Server::baton(&[&COMMON[..], &own].concat());
     let mut there = old.client();
     data::fill(&mut there);
     let (mut next, mut other) = (follower(old.port(), &[]), follower(old.port(), &[]));
