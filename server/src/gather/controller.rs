@@ -45,8 +45,9 @@ const WAITED_MAX: f64 = 0.15;
 /// One more loop is tried only when so much of a processor is idle: it takes about a quarter of one for itself.
 const IDLE_MIN: f64 = 0.4;
 
-/// Others have the processors when the loops wait for so much of the time in which they want to run.
-const WAITING_SHARE: f64 = 0.3;
+/// Others have the processors when the loops wait for so much of the time in which they want to run. A trial says whether fewer
+/// would do; with more patience, two loops that fought a load generator for two processors went on doing so.
+const WAITING_SHARE: f64 = 0.15;
 const WAITING_MIN: u32 = 5;
 
 /// Loops are to be no fuller than this after there are fewer.
@@ -152,7 +153,8 @@ impl Controller {
                 let waiting = count(self.is_waiting(sample), waiting);
                 let roomy = count(self.is_roomy(sample), roomy);
                 self.phase = Phase::Steady { full, waiting, roomy };
-                self.rate = if self.rate == 0.0 {
+                // What came before the loops began to wait may have been another load.
+                self.rate = if self.rate == 0.0 || waiting == 1 {
                     sample.commands
                 } else {
                     (3.0 * self.rate + sample.commands) / 4.0
@@ -353,6 +355,15 @@ mod tests {
         assert_eq!(run(&mut controller, 6, sample(0.7, 0.3, 0.0, 150.0)), [1, 1, 1, 1, 1, 2]);
         // And not again so soon.
         assert_eq!(run(&mut controller, HOLD as usize - 1, contended), [2; HOLD as usize - 1]);
+    }
+
+    #[test]
+    fn what_was_worth_it_for_one_load_is_looked_at_again_when_another_makes_the_loops_wait() {
+        let mut controller = grown(2);
+        run(&mut controller, HOLD as usize, sample(1.3, 0.1, 0.1, 190.0));
+        // One command costs more now, and the one who sends them has less of the processors left.
+        assert_eq!(run(&mut controller, 5, sample(1.05, 0.25, 0.0, 67.0)), [2, 2, 2, 2, 1]);
+        assert_eq!(run(&mut controller, 50, sample(0.95, 0.03, 0.05, 80.0)), [1; 50]);
     }
 
     #[test]

@@ -206,7 +206,10 @@ impl Watched {
         let times = self.times(0..active);
         let helped = if is_saving { self.times(active..self.threads.len()).ran } else { Duration::ZERO };
         let mut look = Look { at: now, times, commands, reads, idle_s: None, helped };
-        if let Some(last) = self.last.take().filter(|last| now - last.at < LOOK_MAX) {
+        let last = self.last.take();
+        if last.as_ref().is_some_and(|last| now - last.at >= LOOK_MAX) {
+            self.controller.restart(1);
+        } else if let Some(last) = last {
             let elapsed_s = (now - last.at).as_secs_f64();
             let ran_s = times.ran.saturating_sub(last.times.ran).as_secs_f64();
             let waited_s = times.waited.saturating_sub(last.times.waited).as_secs_f64();
