@@ -15,6 +15,7 @@ use crate::held::{Cost, SEALED, Who, account};
 use crate::journal;
 use crate::node::{CoreState, Cores, Node};
 use crate::registry::Registered;
+use crate::slots::SlotMap;
 use baton_engine::command::Flag;
 use baton_engine::context::{Caller, Context};
 use baton_engine::error::CommandError;
@@ -40,8 +41,11 @@ const REPLIES_MAX: usize = 256 * 1024;
 const GROUPED_MAX: usize = 128;
 
 /// Cores whose batons are held at once for commands of one key each. With more of them at least one is likely to be taken,
-/// and running group by group holds each for a shorter time.
+/// and running group by group holds each for a shorter time. Not so while one thread runs nearly all commands: then all are.
 const TOGETHER_CORES: usize = 4;
+
+/// For so many nothing has to be allocated.
+const TOGETHER_INLINE: usize = 8;
 
 /// Commands that are run under batons held at once: nobody else should wait long for them.
 const TOGETHER_CALLS: usize = 128;
@@ -228,7 +232,7 @@ impl Node {
         let calls = &calls[..calls.len().min(TOGETHER_CALLS)];
         let Some(mut states) = self.take_all(calls) else { return 0 };
         let mut replies = Out::with_buffer(std::mem::take(out), who.resp3);
-        let done = run_group(self, &mut states, home, who, calls.iter().copied(), &mut replies, None);
+        let done = run_group(self, &mut states, home, who, calls, &mut replies, None);
         drop(states);
         *out = replies.into_bytes();
         self.settle();
@@ -238,21 +242,22 @@ impl Node {
     /// The states of the cores that own the keys of these commands, in ascending order, unless they are many or taken.
     #[inline]
     fn take_all(&self, calls: &[Call<'_, '_>]) -> Option<Together<'_>> {
-        let mut cores: SmallVec<[usize; TOGETHER_CORES]> = SmallVec::new();
+        let most = if self.has_one_thread.load(Ordering::Relaxed) { usize::MAX } else { TOGETHER_CORES };
+        let mut cores: SmallVec<[usize; TOGETHER_INLINE]> = SmallVec::new();
         for call in calls {
             let owner = self.slots.owner(call.slot);
             if let Err(place) = cores.binary_search(&owner) {
-                if cores.len() == TOGETHER_CORES {
+                if cores.len() == most {
                     return None;
                 }
                 cores.insert(place, owner);
             }
         }
-        let mut states = Together::new();
-        for core in cores {
-            states.push((core, self.try_for_a_while(core)?));
+        let mut states = SmallVec::new();
+        for core in &cores {
+            states.push(self.try_for_a_while(*core)?);
         }
-        Some(states)
+        Some(Together { slots: &self.slots, cores, states })
     }
 
     /// Takes the baton of a core unless it is taken for longer than a short batch takes.
@@ -313,16 +318,17 @@ impl Node {
             if places.is_empty() {
                 continue;
             }
-            let of_group = places.iter().map(|place| calls[*place as usize]);
+            let of_group: SmallVec<[Call<'_, '_>; WINDOW]> =
+                places.iter().map(|place| calls[*place as usize]).collect();
             let Some(mut state) = self.baton(core).try_take() else {
-                let reply = self.send_group(who, core, of_group);
+                let reply = self.send_group(who, core, &of_group);
                 open.sent.push(Sent { places, reply });
                 continue;
             };
             let mut replies = Out::new(who.resp3);
             let mut ends = Vec::with_capacity(places.len());
             let own = &mut (core, &mut *state);
-            run_group(self, own, home, who, of_group, &mut replies, Some(&mut ends));
+            run_group(self, own, home, who, &of_group, &mut replies, Some(&mut ends));
             drop(state);
             open.keep(&places, Replies { bytes: replies.into_bytes(), ends, journaled: false });
         }
@@ -351,11 +357,11 @@ impl Node {
     }
 
     /// Copies a group and leaves it in the inbox of its core.
-    fn send_group<'n, 'b>(
+    fn send_group(
         self: &Arc<Self>,
         who: &Who,
         core: usize,
-        calls: impl Iterator<Item = Call<'n, 'b>>,
+        calls: &[Call<'_, '_>],
     ) -> oneshot::Receiver<Replies> {
         let mut bytes: Vec<u8> = Vec::new();
         let mut ends: Vec<usize> = Vec::new();
@@ -374,10 +380,11 @@ impl Node {
             let args: Vec<&[u8]> =
                 ends.iter().map(|end| &bytes[starts.next().unwrap_or_default()..*end]).collect();
             let mut at = 0;
-            let calls = owned.iter().map(|&(id, count, only_key, slot)| {
+            let call = |&(id, count, only_key, slot): &(usize, usize, usize, Slot)| {
                 at += count;
                 Call { command: node.registry.get(id), args: &args[at - count..at], only_key, slot }
-            });
+            };
+            let calls: Vec<Call<'_, '_>> = owned.iter().map(call).collect();
             state.book.inbox += owned.len() as u64;
             let mut replies = Out::new(who.resp3);
             let mut reply_ends = Vec::with_capacity(owned.len());
@@ -385,7 +392,7 @@ impl Node {
             state.push_effects();
             let journaled = journal::for_others(|| {
                 let own = &mut (core, &mut *state);
-                run_group(&node, own, core, &who, calls, &mut replies, Some(&mut reply_ends));
+                run_group(&node, own, core, &who, &calls, &mut replies, Some(&mut reply_ends));
                 // The replies may leave from now on, so what they speak of must be in the log.
                 state.push_effects();
             });
@@ -473,38 +480,55 @@ impl Open {
     }
 }
 
-/// What a group is run on: the state of one core, or of some.
+/// What a group is run on: the state of one core, or of some. No slot of theirs moves while they are held.
 trait States {
-    /// The state that owns a slot, and the number of its core; none if the slot has moved away.
-    fn of(&mut self, slot: Slot) -> Option<(usize, &mut CoreState)>;
+    /// Which of the states owns a slot; none if the slot has moved away.
+    fn find(&self, slot: Slot) -> Option<usize>;
+
+    /// The number of a core, and its state.
+    fn at(&mut self, place: usize) -> (usize, &mut CoreState);
 }
 
 impl States for (usize, &mut CoreState) {
     #[inline]
-    fn of(&mut self, slot: Slot) -> Option<(usize, &mut CoreState)> {
-        self.1.shard.owns(slot).then_some((self.0, &mut *self.1))
+    fn find(&self, slot: Slot) -> Option<usize> {
+        self.1.shard.owns(slot).then_some(0)
+    }
+
+    #[inline]
+    fn at(&mut self, _: usize) -> (usize, &mut CoreState) {
+        (self.0, &mut *self.1)
     }
 }
 
-/// The states of some cores, each with the number of its core.
-type Together<'n> = SmallVec<[(usize, Holding<'n, CoreState>); TOGETHER_CORES]>;
+/// The states of some cores, in ascending order.
+struct Together<'n> {
+    slots: &'n SlotMap,
+    cores: SmallVec<[usize; TOGETHER_INLINE]>,
+    states: SmallVec<[Holding<'n, CoreState>; TOGETHER_INLINE]>,
+}
 
 impl States for Together<'_> {
     #[inline]
-    fn of(&mut self, slot: Slot) -> Option<(usize, &mut CoreState)> {
-        let (core, state) = self.iter_mut().find(|(_, state)| state.shard.owns(slot))?;
-        Some((*core, state))
+    fn find(&self, slot: Slot) -> Option<usize> {
+        // One that is not held may change at any moment, but never to one that is.
+        self.cores.binary_search(&self.slots.owner(slot)).ok()
+    }
+
+    #[inline]
+    fn at(&mut self, place: usize) -> (usize, &mut CoreState) {
+        (self.cores[place], &mut self.states[place])
     }
 }
 
 /// Runs the commands of a group for a connection of core `home`. Stops before a command whose slot has moved away;
 /// returns how many were run. `ends` receives where each reply ends in `out`.
-fn run_group<'n, 'b>(
+fn run_group(
     node: &Arc<Node>,
     states: &mut impl States,
     home: usize,
     who: &Who,
-    calls: impl Iterator<Item = Call<'n, 'b>>,
+    calls: &[Call<'_, '_>],
     out: &mut Out,
     mut ends: Option<&mut Vec<usize>>,
 ) -> usize {
@@ -512,14 +536,12 @@ fn run_group<'n, 'b>(
     let now_ms = node.now_ms();
     let mut clock = node.clock.raw();
     let mut done = 0;
-    let mut calls = calls.peekable();
-    let mut hashes = [0; WINDOW];
+    let mut keys = [(0, 0); WINDOW];
     let full = if ends.is_none() { out.len() + REPLIES_MAX } else { usize::MAX };
-    while calls.peek().is_some() {
-        let window: SmallVec<[Call<'_, '_>; WINDOW]> = calls.by_ref().take(WINDOW).collect();
-        prefetch(node, states, who.db, &window, &mut hashes);
-        for (call, hash) in window.iter().zip(hashes) {
-            let Some((core, state)) = states.of(call.slot) else { return done };
+    for window in calls.chunks(WINDOW) {
+        let here = prefetch(node, states, who.db, window, &mut keys);
+        for (call, &(place, hash)) in window[..here].iter().zip(&keys) {
+            let (core, state) = states.at(place);
             state.book.borrowed += u64::from(core != home);
             state.shard.caller = who.id;
             let start = out.len();
@@ -550,41 +572,44 @@ fn run_group<'n, 'b>(
                 return done;
             }
         }
+        if here < window.len() {
+            break;
+        }
     }
     done
 }
 
-/// Computes the hashes of the keys and asks for the memory behind them, so that the commands find it there.
+/// Finds out for each command which state owns its key, and the hash of the key, and asks for the memory behind the keys, so
+/// that the commands find it there. Returns how many come before the first whose slot has moved away.
 #[inline]
 fn prefetch(
     node: &Node,
     states: &mut impl States,
     db: usize,
     window: &[Call<'_, '_>],
-    hashes: &mut [u64; WINDOW],
-) {
-    for (call, hash) in window.iter().zip(hashes.iter_mut()) {
-        *hash = node.hasher().hash(call.key());
-        if let Some((_, state)) = states.of(call.slot) {
-            state.shard.prefetch_slot(call.slot, *hash);
-        }
+    keys: &mut [(usize, u64); WINDOW],
+) -> usize {
+    let mut here = 0;
+    for (call, key) in window.iter().zip(keys.iter_mut()) {
+        let Some(place) = states.find(call.slot) else { break };
+        *key = (place, node.hasher().hash(call.key()));
+        states.at(place).1.shard.prefetch_slot(call.slot, key.1);
+        here += 1;
     }
     // A single command waits for its memory either way.
     if window.len() == 1 {
-        return;
+        return here;
     }
-    for (call, hash) in window.iter().zip(hashes.iter()) {
-        if let Some((_, state)) = states.of(call.slot) {
-            state.shard.prefetch_entry(call.slot, db, *hash);
-        }
+    let window = &window[..here];
+    for (call, (place, hash)) in window.iter().zip(keys.iter()) {
+        states.at(*place).1.shard.prefetch_entry(call.slot, db, *hash);
     }
-    let inside = window.iter().zip(hashes.iter()).filter(|(call, _)| call.command.looks_inside);
-    for (call, hash) in inside {
+    let inside = window.iter().zip(keys.iter()).filter(|(call, _)| call.command.looks_inside);
+    for (call, (place, hash)) in inside {
         let behind = call.args.get(call.only_key + 1..).unwrap_or_default();
-        if let Some((_, state)) = states.of(call.slot) {
-            state.shard.prefetch_inside((call.slot, db, *hash), call.key(), behind);
-        }
+        states.at(*place).1.shard.prefetch_inside((call.slot, db, *hash), call.key(), behind);
     }
+    here
 }
 
 /// Runs one command; `None` when it was rejected before it ran.

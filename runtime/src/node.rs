@@ -158,6 +158,8 @@ pub struct Node {
     batons: Vec<Baton<CoreState>>,
     /// Waiters who need other batons than those under which they were found.
     pub(crate) deferred: Queue<Deferred>,
+    /// One thread runs nearly all commands: nobody else wants the batons that it takes.
+    pub has_one_thread: AtomicBool,
     /// Who owns which slot.
     pub slots: SlotMap,
     /// Every command.
@@ -270,6 +272,7 @@ impl Node {
             oom_refusals: AtomicU64::new(0),
             paused: AtomicBool::new(false),
             importing: AtomicBool::new(false),
+            has_one_thread: AtomicBool::new(false),
             whole: Mutex::new(()),
         })
     }

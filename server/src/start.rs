@@ -24,7 +24,7 @@ use baton::{Node, NodeOptions};
 use parking_lot::{Mutex, RwLock};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use tokio::sync::{Notify, mpsc, watch};
 
 /// The process, from its arguments to its exit code.
@@ -313,6 +313,7 @@ fn make_server(
     let acl = Acl::new(Ground { registry: &node.registry, all_channels: true });
     let started_ms = node.now_ms();
     let gathering = Gathering::new(cores, settings.gather_connections);
+    node.has_one_thread.store(gathering.count() == 1, Ordering::Relaxed);
     let server = Arc::new(Server {
         config: Config::new(settings, file, false),
         acl,

@@ -158,6 +158,7 @@ impl Server {
         let direction = if wanted > active { &gathering.spread } else { &gathering.gathered };
         direction.fetch_add(1, Ordering::Relaxed);
         gathering.active.send_replace(wanted);
+        self.node.has_one_thread.store(wanted == 1, Ordering::Relaxed);
         let before = std::mem::take(&mut watched.commands);
         drop(watched);
         self.deal(wanted, &before);
