@@ -1,8 +1,10 @@
 //! The registry: every command by name, with what routing needs to know about it.
 
+mod names;
+
 use baton_engine::command::{Begin, Command, Find, Flag, Group, Run, ShardFn};
-use baton_engine::hash::Hasher;
 use baton_engine::keyspace::KeyType;
+use names::{Names, Numbers};
 use std::collections::HashMap;
 
 /// A command as the registry knows it.
@@ -51,9 +53,6 @@ impl Registered {
     }
 }
 
-/// Lower-case name -> number. Looked into for every command, and filled by the node alone: nobody can flood it.
-type Names = HashMap<Vec<u8>, usize, Hasher>;
-
 /// All commands of a process.
 #[derive(Debug)]
 pub struct Registry {
@@ -65,9 +64,6 @@ pub struct Registry {
     reachable: Vec<bool>,
 }
 
-/// Longer than any command's name.
-const NAME_MAX: usize = 64;
-
 impl Registry {
     /// The commands of the engine and of these further tables.
     pub fn new(tables: &[&'static [Command]]) -> Self {
@@ -78,9 +74,12 @@ impl Registry {
             reachable: Vec::new(),
         };
         let engine = baton_engine::commands::all();
+        let mut names = Numbers::default();
         for command in engine.chain(tables.iter().copied().flatten()) {
-            registry.add(command, None);
+            let id = registry.add(command, None);
+            names.insert(registry.all[id].name.clone().into_bytes(), id);
         }
+        registry.names = Names::new(names);
         registry.own_names = registry.names.clone();
         registry
     }
@@ -89,7 +88,7 @@ impl Registry {
         let own = command.name.to_ascii_lowercase();
         let name = match container {
             Some(parent) => format!("{}|{own}", self.all[parent].name),
-            None => own.clone(),
+            None => own,
         };
         let id = self.all.len();
         let hidden_in = container.filter(|parent| self.all[*parent].command.hidden_subcommands);
@@ -117,9 +116,6 @@ impl Registry {
             shown_as: hidden_in.unwrap_or(id),
         });
         self.reachable.push(true);
-        if container.is_none() {
-            self.names.insert(own.into_bytes(), id);
-        }
         for sub in command.subcommands {
             let sub_id = self.add(sub, Some(id));
             self.all[id].subcommands.insert(sub.name.to_ascii_lowercase(), sub_id);
@@ -130,21 +126,12 @@ impl Registry {
     /// A command by its name, in any case; containers are not resolved to their subcommands.
     #[inline]
     pub fn find(&self, name: &[u8]) -> Option<&Registered> {
-        self.look_up(&self.names, name)
+        self.names.find(name).map(|id| &self.all[id])
     }
 
     /// A command by the name that it has of its own, whatever it was renamed to: logs and replicas know that one.
     pub fn find_own(&self, name: &[u8]) -> Option<&Registered> {
-        self.look_up(&self.own_names, name)
-    }
-
-    #[inline]
-    fn look_up(&self, names: &Names, name: &[u8]) -> Option<&Registered> {
-        let mut lower = [0; NAME_MAX];
-        let lower = lower.get_mut(..name.len())?;
-        lower.copy_from_slice(name);
-        lower.make_ascii_lowercase();
-        names.get(&*lower).map(|id| &self.all[*id])
+        self.own_names.find(name).map(|id| &self.all[id])
     }
 
     /// The subcommand of a container, in any case.
@@ -183,19 +170,20 @@ impl Registry {
     /// # Errors
     /// Says what is wrong: there is no such command, or the new name is taken.
     pub fn rename(&mut self, from: &str, to: &str) -> Result<(), String> {
-        let key = from.to_ascii_lowercase().into_bytes();
-        let Some(id) = self.names.remove(&key) else {
+        let Some(id) = self.names.find(from.as_bytes()) else {
             return Err("No such command in rename-command".to_owned());
         };
-        if to.is_empty() {
-            self.reachable[id] = false;
-            return Ok(());
-        }
-        if self.names.contains_key(to.to_ascii_lowercase().as_bytes()) {
-            self.names.insert(key, id);
+        let (from, to) = (from.to_ascii_lowercase(), to.to_ascii_lowercase());
+        if from != to && self.names.find(to.as_bytes()).is_some() {
             return Err("Target command name already exists".to_owned());
         }
-        self.names.insert(to.to_ascii_lowercase().into_bytes(), id);
+        self.names.change(|names| {
+            names.remove(from.as_bytes());
+            if !to.is_empty() {
+                names.insert(to.clone().into_bytes(), id);
+            }
+        });
+        self.reachable[id] = !to.is_empty();
         Ok(())
     }
 }
