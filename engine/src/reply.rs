@@ -337,10 +337,14 @@ impl Out {
 
     #[inline]
     fn header(&mut self, kind: u8, n: i64) {
-        // One digit is by far the most common: counters, small arrays, short strings.
-        if let 0..=9 = n {
-            self.bytes.extend_from_slice(&[kind, b'0' + n as u8, b'\r', b'\n']);
-            return;
+        // One or two digits are by far the most common: counters, small arrays, short strings.
+        let digit = |n: i64| b'0' + n as u8;
+        match n {
+            0..=9 => return self.bytes.extend_from_slice(&[kind, digit(n), b'\r', b'\n']),
+            10..=99 => {
+                return self.bytes.extend_from_slice(&[kind, digit(n / 10), digit(n % 10), b'\r', b'\n']);
+            }
+            _ => {}
         }
         self.bytes.push(kind);
         self.bytes.extend_from_slice(itoa::Buffer::new().format(n).as_bytes());

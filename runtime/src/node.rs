@@ -637,11 +637,14 @@ impl Node {
     /// Publishes the keyspace events that a command left in a shard, and has its garbage taken away.
     #[inline]
     pub(crate) fn publish_events(&self, shard: &mut Shard, settings: &Settings) {
+        if !(shard.garbage.is_empty() && shard.events.is_empty()) {
+            self.take_away(shard, settings);
+        }
+    }
+
+    fn take_away(&self, shard: &mut Shard, settings: &Settings) {
         if !shard.garbage.is_empty() {
             self.janitor.take(std::mem::take(&mut shard.garbage));
-        }
-        if shard.events.is_empty() {
-            return;
         }
         for event in std::mem::take(&mut shard.events) {
             self.pubsub.publish_event(settings.notify, &event);

@@ -96,8 +96,11 @@ impl Buffers {
         }
     }
 
-    fn lend_short(&self) -> Vec<u8> {
-        self.short.borrow_mut().pop().unwrap_or_default()
+    /// Takes the replies that wait to leave, to be continued: in a buffer that has grown already, as a rule.
+    #[inline]
+    fn for_replies(&self, waiting: &mut Vec<u8>) -> Vec<u8> {
+        let out = std::mem::take(waiting);
+        if out.capacity() > 0 { out } else { self.short.borrow_mut().pop().unwrap_or_default() }
     }
 
     /// Takes a buffer whose replies have left.
@@ -453,8 +456,14 @@ impl<S: Socket> Connection<S> {
                             batch.push(call);
                             // What it changed of what this client has read is told right behind its reply.
                             if self.session.tracking.is_on() && call.command.has(Flag::Write) {
-                                full =
-                                    !run_batch(&mut self.session, &mut batch, &mut done, &mut pushes).await;
+                                full = !run_batch(
+                                    &mut self.session,
+                                    &self.buffers,
+                                    &mut batch,
+                                    &mut done,
+                                    &mut pushes,
+                                )
+                                .await;
                                 self.session.write_messages();
                                 if full {
                                     break;
@@ -462,7 +471,14 @@ impl<S: Socket> Connection<S> {
                             }
                         }
                         Step::Alone(command) => {
-                            full = !run_batch(&mut self.session, &mut batch, &mut done, &mut pushes).await;
+                            full = !run_batch(
+                                &mut self.session,
+                                &self.buffers,
+                                &mut batch,
+                                &mut done,
+                                &mut pushes,
+                            )
+                            .await;
                             if full {
                                 break;
                             }
@@ -495,7 +511,8 @@ impl<S: Socket> Connection<S> {
                         }
                     }
                 }
-                full = full || !run_batch(&mut self.session, &mut batch, &mut done, &mut pushes).await;
+                full = full
+                    || !run_batch(&mut self.session, &self.buffers, &mut batch, &mut done, &mut pushes).await;
                 // One that waits is counted when its wait is over.
                 let waits =
                     matches!(after, After::Paused | After::Busy | After::Wait { .. } | After::Work { .. });
@@ -553,10 +570,7 @@ impl<S: Socket> Connection<S> {
         if node.large_requests.threshold().is_some_and(|bytes| self.input.len() as u64 >= bytes) {
             return None;
         }
-        let mut out = std::mem::take(session.out.bytes_mut());
-        if out.capacity() == 0 {
-            out = self.buffers.lend_short();
-        }
+        let mut out = self.buffers.for_replies(session.out.bytes_mut());
         let done = node.run_batch_now(&session.who, session.client.core(), &[call], &mut out);
         *session.out.bytes_mut() = out;
         (done > 0).then_some(call.command.id)
@@ -988,6 +1002,7 @@ async fn run_scripts(session: &mut Session, command: &Registered, request: &[&[u
 /// what [`pushes_here`](journal::pushes_here) would be if only others had pushed.
 async fn run_batch(
     session: &mut Session,
+    buffers: &Buffers,
     batch: &mut Vec<Call<'_, '_>>,
     done: &mut usize,
     pushes: &mut u64,
@@ -995,7 +1010,7 @@ async fn run_batch(
     let Some(last) = batch.last() else { return true };
     session.client.last_command.store(last.command.id, Ordering::Relaxed);
     let (node, core) = (&session.server.node, session.client.core());
-    let mut out = std::mem::take(session.out.bytes_mut());
+    let mut out = buffers.for_replies(session.out.bytes_mut());
     let full = out.len() + FLUSH_BYTES;
     let mut run = node.run_batch_now(&session.who, core, batch, &mut out);
     if run < batch.len() && out.len() < full {

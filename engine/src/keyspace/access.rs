@@ -955,8 +955,9 @@ impl<'a> Keyspace<'a> {
     pub(super) fn add_entry(&mut self, key: &[u8], entry: Entry) {
         let (slot, db) = (self.slot(key), self.db);
         let (due, after, expiry) = (due_of(&entry), volatile(&entry), entry.expiry());
+        let hash = self.hash_of(key, self.shard(slot));
         let shard = self.shard_mut(slot);
-        let (hash, physical) = (shard.hasher().hash(key), shard.physical(db));
+        let physical = shard.physical(db);
         if shard.is_saving() {
             shard.save_ahead(slot, physical, hash);
         }
@@ -968,8 +969,9 @@ impl<'a> Keyspace<'a> {
 
     pub(super) fn take_entry(&mut self, key: &[u8]) -> Option<Entry> {
         let (slot, db) = (self.slot(key), self.db);
+        let hash = self.hash_of(key, self.shard(slot));
         let shard = self.shard_mut(slot);
-        let (hash, physical) = (shard.hasher().hash(key), shard.physical(db));
+        let physical = shard.physical(db);
         if shard.is_saving() {
             shard.save_ahead(slot, physical, hash);
         }

@@ -347,6 +347,8 @@ impl Shard {
         let seat = &self.slots[slot.index()];
         if let Some(data) = &seat.data {
             prefetch::line(&raw const **data);
+            // It is longer than a line, and every write asks who waits.
+            prefetch::line(&raw const data.waiting);
             seat.near.ask::<Entry>(hash);
         }
     }
