@@ -1,7 +1,7 @@
 //! Batches: what one read of a socket brought, grouped by core and run group by group.
 //!
-//! If the batons of all cores that a batch needs are free, and these are few, they are taken and the commands run in their
-//! order, right here, whoever's cores they are. Else for each group: take the core's baton if it is free and run the group
+//! If the batons of all cores that a batch needs are free, and these are few or one thread runs nearly all commands, they are
+//! taken and the commands run in their order, right here, whoever's cores they are. Else for each group: take the core's baton if it is free and run the group
 //! right here; if it is taken, send the group to the core's inbox, where it is run before the baton is let go. The replies
 //! are put back into the order of the commands.
 //!
