@@ -327,6 +327,11 @@ impl<S: Socket> Connection<S> {
             // It costs no memory any more: what it lacks is on disk.
             unread = 0;
         }
+        if self.written == self.output.len() {
+            // What there was it has taken: that there is no more may be the fault of another one, with which it shares a
+            // snapshot.
+            self.tell(served, primary::Event::Progress);
+        }
         self.tell(served, primary::Event::Tick { unread });
     }
 

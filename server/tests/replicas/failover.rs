@@ -2,7 +2,8 @@
 
 use crate::data::{change, expect_ok, fill};
 use crate::support::process::Server;
-use crate::{assert_equal, figure, primary, replica, until};
+use crate::{assert_equal, figure, primary, replica, signal, until};
+use rustix::process::Signal;
 
 fn baton_replica(primary: &Server) -> Server {
     let of = format!("127.0.0.1 {}", primary.port());
@@ -61,8 +62,7 @@ fn what_is_refused() {
         "ERR FAILOVER with force option requires both a timeout and target HOST and IP.",
     );
     refused(&mut client, "PSYNC x 1 FAILOVER", "ERR PSYNC FAILOVER can't be sent to a master.");
-    let pid = rustix::process::Pid::from_raw(replica.pid() as i32).expect("a process");
-    rustix::process::kill_process(pid, rustix::process::Signal::STOP).expect("it lives");
+    signal(&replica, Signal::STOP);
     expect_ok(&mut client, &["SET", "k", "1"]);
     expect_ok(&mut client, &["FAILOVER", "TIMEOUT", "300"]);
     assert_eq!(figure(&mut primary, "master_failover_state"), "waiting-for-sync");
@@ -73,6 +73,6 @@ fn what_is_refused() {
     expect_ok(&mut client, &["FAILOVER"]);
     expect_ok(&mut client, &["FAILOVER", "ABORT"]);
     expect_ok(&mut client, &["SET", "k", "3"]);
-    rustix::process::kill_process(pid, rustix::process::Signal::CONT).expect("it lives");
+    signal(&replica, Signal::CONT);
     assert_equal(&mut primary, &mut replica);
 }

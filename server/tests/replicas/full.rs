@@ -1,7 +1,8 @@
 //! Replicas are sent all data, by disk and without, several at once, while the data change.
 
 use crate::data::{change, expect_ok, fill};
-use crate::{assert_equal, figure, primary, replica, until};
+use crate::{assert_equal, figure, primary, replica, signal, until};
+use rustix::process::Signal;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 #[test]
@@ -119,4 +120,24 @@ fn a_replica_dies_in_the_middle() {
     expect_ok(&mut client, &["CONFIG", "SET", "rdb-key-save-delay", "0"]);
     replica.restart();
     assert_equal(&mut primary, &mut replica);
+}
+
+/// One that takes nothing of a snapshot holds the others up until its time is over, and does not take them along.
+#[test]
+fn a_replica_that_takes_nothing_goes_alone() {
+    let mut primary = primary(&[
+        ("repl-diskless-sync-delay", "2"),
+        ("repl-timeout", "6"),
+        ("rdbcompression", "no"),
+        ("client-output-buffer-limit", "replica 0 0 0"),
+    ]);
+    expect_ok(&mut primary.client(), &["DEBUG", "POPULATE", "20000", "filler", "4000"]);
+    let (stuck, mut other) = (replica(&primary, &[]), replica(&primary, &[]));
+    until("both wait", || figure(&mut primary, "slave1").contains("state=wait_bgsave"));
+    signal(&stuck, Signal::STOP);
+    until("its time is over", || primary.log().contains("Disconnecting timedout replica (full sync)"));
+    assert_equal(&mut primary, &mut other);
+    let gone = primary.log().matches("Disconnecting timedout replica (full sync)").count();
+    assert_eq!((gone, figure(&mut primary, "sync_full").as_str()), (1, "2"), "{}", primary.log());
+    signal(&stuck, Signal::CONT);
 }

@@ -21,6 +21,7 @@ mod safety;
 mod tools;
 
 use data::digest;
+use rustix::process::{Pid, Signal, kill_process};
 use std::time::{Duration, Instant};
 use support::process::Server;
 
@@ -41,6 +42,12 @@ fn replica(primary: &Server, more: &[(&str, &str)]) -> Server {
     let of = format!("127.0.0.1 {}", primary.port());
     let own = [("enable-debug-command", "yes"), ("save", ""), ("replicaof", &*of)];
     Server::redis(&[&own, more].concat())
+}
+
+/// Stops a process, or lets it go on.
+fn signal(server: &Server, signal: Signal) {
+    let pid = Pid::from_raw(server.pid() as i32).expect("a process");
+    kill_process(pid, signal).expect("it lives");
 }
 
 /// A figure of INFO.

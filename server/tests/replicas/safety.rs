@@ -2,15 +2,9 @@
 
 use crate::data::expect_ok;
 use crate::support::client::Reply;
-use crate::support::process::Server;
-use crate::{assert_equal, figure, primary, replica, until};
-use rustix::process::{Pid, Signal, kill_process};
+use crate::{assert_equal, figure, primary, replica, signal, until};
+use rustix::process::Signal;
 use std::time::{Duration, Instant};
-
-fn signal(server: &Server, signal: Signal) {
-    let pid = Pid::from_raw(server.pid() as i32).expect("a process");
-    kill_process(pid, signal).expect("it lives");
-}
 
 #[test]
 fn waiting_for_replicas() {
