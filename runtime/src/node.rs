@@ -327,7 +327,7 @@ impl Node {
         &self.hasher
     }
 
-    /// The time in Unix milliseconds. A thread that asks again within [`FRESH_NS`] is told the same: to ask the system takes
+    /// The time in Unix milliseconds. A thread that asks again within 50 microseconds is told the same: to ask the system takes
     /// longer than to find a key that is near.
     #[inline]
     pub fn now_ms(&self) -> i64 {
