@@ -231,17 +231,16 @@ impl Manifest {
     /// `start_offset` is the replication offset of its first byte, when that is to be noted: Redis before 8 skips it.
     pub fn with_new_incr(&self, append_filename: &[u8], start_offset: Option<u64>) -> Self {
         let mut next = self.clone();
-        let seq = self.next_seq(b".incr.aof", &self.incrs);
-        let file = File { start_offset, ..File::new(incr_name(append_filename, seq), seq) };
-        next.incrs.push(file);
+        let file = self.next_file(b".incr.aof", &self.incrs, |seq| incr_name(append_filename, seq));
+        next.incrs.push(File { start_offset, ..file });
         next
     }
 
     /// The next manifest after a rewrite: a new base, which holds all that came before the increment numbered
     /// `first_kept`. The old base and the increments before that one become history.
     pub fn with_new_base(&self, append_filename: &[u8], format: BaseFormat, first_kept: u64) -> Self {
-        let seq = self.next_seq(b".base.", self.base.as_slice());
-        let base = File::new(base_name(append_filename, seq, format), seq);
+        let base =
+            self.next_file(b".base.", self.base.as_slice(), |seq| base_name(append_filename, seq, format));
         let (superseded, kept): (Vec<File>, Vec<File>) =
             self.incrs.iter().cloned().partition(|incr| incr.seq < first_kept);
         let history = superseded.into_iter().chain(self.base.clone()).chain(self.history.clone());
@@ -253,11 +252,15 @@ impl Manifest {
         Self { history: Vec::new(), ..self.clone() }
     }
 
-    /// A number above those of all these files, and of history of the same kind: a name is never given twice.
-    fn next_seq(&self, mark: &[u8], live: &[File]) -> u64 {
+    /// A file with a number above those of all these, and of history of the same kind, and with a name that no file has,
+    /// whatever numbers names of others say: a name is never given twice.
+    fn next_file(&self, mark: &[u8], live: &[File], name: impl Fn(u64) -> Vec<u8>) -> File {
         let same_kind = |file: &&File| memchr::memmem::find(&file.name, mark).is_some();
         let used = live.iter().chain(self.history.iter().filter(same_kind));
-        used.map(|file| file.seq).max().unwrap_or(0).saturating_add(1)
+        let first = used.map(|file| file.seq).max().unwrap_or(0).saturating_add(1);
+        let is_free = |file: &File| self.with_kinds().all(|(_, other)| other.name != file.name);
+        let mut files = (first..=u64::MAX).map(|seq| File::new(name(seq), seq));
+        files.find(is_free).unwrap_or_else(|| File::new(name(first), first))
     }
 }
 
@@ -610,6 +613,14 @@ mod tests {
         let next = history.with_new_base(b"a", BaseFormat::Rdb, 0).with_new_incr(b"a", None);
         assert_eq!(next.base.as_ref().map(|file| file.seq), Some(4));
         assert_eq!(next.incrs.first().map(|file| file.seq), Some(8));
+        // A name that somebody gave by hand, with the number that would come next.
+        let by_hand = Manifest::parse(b"file a.2.base.rdb seq 1 type b\nfile a.4.incr.aof seq 3 type i\n")
+            .expect("fine");
+        let next = by_hand.with_new_incr(b"a", None);
+        assert_eq!(next.incrs.last().map(|file| file.seq), Some(5));
+        let done = next.with_new_base(b"a", BaseFormat::Rdb, 5);
+        assert_eq!(done.base.as_ref().map(|file| file.seq), Some(3));
+        assert_eq!(Manifest::parse(&done.text()).as_ref(), Ok(&done));
     }
 
     #[test]
