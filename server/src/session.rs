@@ -493,10 +493,7 @@ impl Session {
         if self.needs_memory(command) && self.server.node.is_out_of_memory() {
             return Err(CommandError::OutOfMemory);
         }
-        let writes = command.has(Flag::Write)
-            || self.transaction.as_ref().is_some_and(|transaction| {
-                command.name == "exec" && transaction.has(&self.server, Flag::Write)
-            });
+        let writes = self.runs(command, |command| command.has(Flag::Write));
         // PING too, so that whoever watches the node hears of it.
         if writes || command.name == "ping" {
             if persistence::stops_writes(&self.server) {
@@ -512,7 +509,9 @@ impl Session {
         if self.server.node.replication().is_replica() {
             self.admit_to_replica(command, writes)?;
         }
-        if self.server.is_loading.load(Ordering::Relaxed) && !command.has(Flag::Loading) {
+        if self.server.is_loading.load(Ordering::Relaxed)
+            && self.runs(command, |command| !command.has(Flag::Loading))
+        {
             return Err(CommandError::text("LOADING Redis is loading the dataset in memory"));
         }
         if self.subscriptions.is_some() && !self.who.resp3 && !allowed_when_subscribed(&command.name) {
@@ -528,6 +527,14 @@ impl Session {
             return Err(CommandError::text("ERR Replica can't interact with the keyspace"));
         }
         Ok(())
+    }
+
+    /// Whether a command is of this kind, or EXEC, which would run one that is.
+    fn runs(&self, command: &Registered, is_so: impl Fn(&Registered) -> bool) -> bool {
+        let registry = &self.server.node.registry;
+        let queued = self.transaction.as_ref().filter(|_| command.name == "exec");
+        is_so(command)
+            || queued.is_some_and(|queued| queued.queue.iter().any(|(id, _)| is_so(registry.get(*id))))
     }
 
     /// Why a script must not change anything at the moment, if it must not.
@@ -553,10 +560,13 @@ impl Session {
         if writes && self.server.settings().replica_read_only {
             return Err(READ_ONLY);
         }
-        if replica.is_stale.load(Ordering::Relaxed) && !command.has(Flag::Stale) {
+        if replica.is_stale.load(Ordering::Relaxed) && self.runs(command, |command| !command.has(Flag::Stale))
+        {
             return Err(MASTER_DOWN);
         }
-        if command.has(Flag::NoAsyncLoading) && replica.async_loading.load(Ordering::Relaxed) {
+        if replica.async_loading.load(Ordering::Relaxed)
+            && self.runs(command, |command| command.has(Flag::NoAsyncLoading))
+        {
             return Err(LOADING);
         }
         Ok(())

@@ -206,3 +206,26 @@ fn many_transactions_at_once_keep_a_sum() {
         mover.join().expect("a client");
     }
 }
+
+/// What the node has become since a command was queued counts when it is to run, as in Redis.
+#[test]
+fn a_replica_without_its_primary_does_not_run_what_was_queued_before() {
+    let mut server = server();
+    let (mut client, mut other) = (server.client(), server.client());
+    let why = "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.";
+    check(&mut other, "SET k v; CONFIG SET replica-serve-stale-data no", "+OK +OK");
+    for queued in ["GET k", "PING"] {
+        check(&mut client, &format!("MULTI; {queued}"), "+OK +QUEUED");
+        check(&mut other, "REPLICAOF 127.0.0.1 1", "+OK");
+        let expected = format!("-EXECABORT Transaction discarded because of: {why} -{why}");
+        check(&mut client, "EXEC; GET k", &expected);
+        // What may run on such a replica runs in a transaction, too.
+        check(
+            &mut client,
+            "MULTI; ROLE; DISCARD; MULTI; CLIENT GETNAME; EXEC",
+            "+OK +QUEUED +OK +OK +QUEUED [$-1]",
+        );
+        check(&mut other, "REPLICAOF NO ONE", "+OK");
+    }
+    check(&mut client, "MULTI; GET k; EXEC", "+OK +QUEUED [\"v\"]");
+}
