@@ -47,6 +47,10 @@ pub struct Transaction {
     pub broken: bool,
 }
 
+/// What a replica says that has not got the data of its primary, and may not serve others.
+pub const MASTER_DOWN: CommandError =
+    CommandError::text("MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.");
+
 impl Transaction {
     /// Whether one of its commands has this flag.
     pub fn has(&self, server: &Server, flag: Flag) -> bool {
@@ -552,9 +556,6 @@ impl Session {
 
     /// What a replica refuses.
     fn admit_to_replica(&self, command: &Registered, writes: bool) -> Result<(), CommandError> {
-        const MASTER_DOWN: CommandError = CommandError::text(
-            "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
-        );
         const LOADING: CommandError = CommandError::text("LOADING Redis is loading the dataset in memory");
         let replica = &self.server.replica;
         if writes && self.server.settings().replica_read_only {

@@ -257,6 +257,11 @@ impl Call<'_> {
         if flags.has(Flag::NoCluster) && self.node.settings().cluster_enabled {
             return Err(CLUSTER);
         }
+        if !flags.has(Flag::AllowStale)
+            && let Some(refusal) = host.is_stale()
+        {
+            return Err(refusal);
+        }
         if !flags.has(Flag::NoWrites) {
             if let Some(refusal) = host.stops_writes().or_else(|| self.node.journal().refusal()) {
                 return Err(refusal);

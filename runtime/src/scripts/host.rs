@@ -39,6 +39,11 @@ pub trait Host {
         true
     }
 
+    /// Why what is read may be out of date, if it may: only scripts with `allow-stale` run then.
+    fn is_stale(&self) -> Option<CommandError> {
+        None
+    }
+
     /// Why nothing may be changed at the moment, if nothing may.
     fn stops_writes(&self) -> Option<CommandError> {
         None

@@ -4,7 +4,7 @@ use super::{Flow, Handler, WRITTEN, presentable};
 use crate::acl;
 use crate::acl::log::Place;
 use crate::logging::{self, Level};
-use crate::session::{After, Session};
+use crate::session::{After, MASTER_DOWN, Session};
 use baton::held::{Held, Who};
 use baton::registry::Registered;
 use baton::scripts::{self, Done, Host, LogLevel};
@@ -93,6 +93,10 @@ impl Host for Caller<'_> {
 
     fn would_permit(&self, command: &Registered, args: &[&[u8]]) -> bool {
         self.session.rights.check(command, args).is_ok()
+    }
+
+    fn is_stale(&self) -> Option<CommandError> {
+        self.session.server.replica.is_stale.load(Ordering::Relaxed).then_some(MASTER_DOWN)
     }
 
     fn stops_writes(&self) -> Option<CommandError> {

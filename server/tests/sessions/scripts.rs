@@ -241,3 +241,28 @@ fn a_replica_catches_up_after_its_script() {
     let refused = show(&running.call(&["EVAL", "return redis.call('set', KEYS[1], 'v')", "1", "k"]));
     assert!(refused.starts_with("-READONLY You can't write against a read only replica."), "{refused}");
 }
+
+/// On a replica without its primary a script runs that says it may, and in it the commands that may.
+#[test]
+fn a_stale_replica_runs_what_allows_for_it() {
+    let mut server = server();
+    let mut client = server.client();
+    let library = "#!lua name=stale\n\
+        local function hello() return 'hello' end\n\
+        redis.register_function{function_name='plain', callback=hello, flags={'no-writes'}}\n\
+        redis.register_function{function_name='allowed', callback=hello, flags={'no-writes', 'allow-stale'}}\n\
+        redis.register_function{function_name='reads', callback=function() return redis.call('get', 'x') end, \
+        flags={'no-writes', 'allow-stale'}}";
+    assert_eq!(show(&client.call(&["FUNCTION", "LOAD", library])), "\"stale\"");
+    check(&mut client, "CONFIG SET replica-serve-stale-data no; REPLICAOF 127.0.0.1 1", "+OK +OK");
+    let down = "-MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.";
+    check(
+        &mut client,
+        "FCALL plain 0; FCALL_RO plain 0; FCALL allowed 0",
+        &format!("{down} {down} \"hello\""),
+    );
+    let refused = show(&client.call(&["FCALL", "reads", "0"]));
+    assert!(refused.contains("Can not execute the command on a stale replica"), "{refused}");
+    assert_eq!(show(&client.call(&["EVAL", "#!lua\nreturn 1", "0"])), down);
+    check(&mut client, "REPLICAOF NO ONE; FCALL plain 0; FCALL reads 0", "+OK \"hello\" $-1");
+}
