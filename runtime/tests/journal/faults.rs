@@ -200,6 +200,16 @@ fn who_waits_alone_syncs_and_hears_of_failures() {
         assert_eq!(journal.verdict(journal.pushed()), Verdict::Safe, "without waiting");
         assert_eq!(replayed(&storage.crashed_with_names(), &[LOG]), held(&bench));
     }
+    storage.fail_appends(Some(Fault::Full));
+    bench.run("SET a full");
+    let offset = journal.pushed();
+    journal.flush_alone();
+    assert_eq!(journal.verdict(offset), Verdict::Wait, "it is not acknowledged");
+    assert!(journal.is_failing());
+    storage.fail_appends(None);
+    // The journal's thread tries again, though nobody asks it to.
+    soon(Duration::from_secs(30), || journal.verdict(offset) == Verdict::Safe);
+    assert_eq!(replayed(&storage.crashed_with_names(), &[LOG]), held(&bench));
     bench.run("SET a lost");
     let offset = journal.pushed();
     // The write, and the sync after it.
