@@ -104,6 +104,8 @@ pub struct Session {
     pub role_change: Option<RoleChange>,
     /// What is known of the replica behind this connection, if it is one.
     pub replica: Option<Box<AsReplica>>,
+    /// Requests of this round that were queued or refused: they do not count as commands that have been run.
+    not_run: usize,
 }
 
 /// What WAIT and WAITAOF wait for.
@@ -217,6 +219,7 @@ impl Session {
             journaled: 0,
             keys_ahead: Vec::new(),
             role_change: None,
+            not_run: 0,
             replica: None,
         }
     }
@@ -289,6 +292,7 @@ impl Session {
                     after
                 }
                 Err(error) => {
+                    self.not_run += 1;
                     self.count_rejected(command.id);
                     self.reject(command, error);
                     After::Go
@@ -298,6 +302,7 @@ impl Session {
             Err(error) => {
                 // No command at all, to whoever looks.
                 self.client.last_command.store(usize::MAX, Ordering::Relaxed);
+                self.not_run += 1;
                 self.refuse(&error);
                 After::Go
             }
@@ -633,6 +638,7 @@ impl Session {
             let bytes = args.iter().map(|arg| arg.len()).sum();
             self.client.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
             self.out.status("QUEUED");
+            self.not_run += 1;
             return After::Go;
         }
         let after = match command.run {
@@ -827,6 +833,12 @@ impl Session {
         };
         self.feed_monitors(command, args);
         after
+    }
+
+    /// Counts requests that are done: those of them that were run.
+    pub fn count_requests(&mut self, done: usize) {
+        let not_run = std::mem::take(&mut self.not_run);
+        self.count_commands(done.saturating_sub(not_run));
     }
 
     /// Counts commands that this client has had run.

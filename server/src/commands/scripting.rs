@@ -104,6 +104,8 @@ impl Host for Caller<'_> {
     }
 
     fn runs(&mut self, who: &Who, command: &Registered, args: &[&[u8]]) {
+        // What a script calls its client has had run.
+        self.session.count_commands(1);
         let server = &self.session.server;
         if server.monitors.load(Ordering::Relaxed) > 0
             && !command.has(Flag::SkipMonitor)

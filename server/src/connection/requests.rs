@@ -116,7 +116,7 @@ impl<S: Socket> Connection<S> {
             // One that waits is counted when its wait is over.
             let waits =
                 matches!(after, After::Paused | After::Busy | After::Wait { .. } | After::Work { .. });
-            self.session.count_commands(done - usize::from(waits));
+            self.session.count_requests(done - usize::from(waits));
             note_at_once(&self.session, done);
             let large = server.node.large_requests.threshold();
             if large.is_some_and(|bytes| self.input.len() as u64 >= bytes) {
