@@ -189,7 +189,10 @@ pub struct Client {
     pub no_evict: AtomicBool,
     pub no_touch: AtomicBool,
     pub is_import_source: AtomicBool,
+    /// What has come of requests and is no argument yet.
     pub query_bytes: AtomicUsize,
+    /// The arguments that have come of a request that is not whole.
+    pub argv_bytes: AtomicUsize,
     pub output_bytes: AtomicUsize,
     /// What the buffers of requests and of replies take, which is more than what is in them.
     pub query_memory: AtomicUsize,
@@ -245,6 +248,7 @@ impl Client {
             no_touch: AtomicBool::new(false),
             is_import_source: AtomicBool::new(false),
             query_bytes: AtomicUsize::new(0),
+            argv_bytes: AtomicUsize::new(0),
             output_bytes: AtomicUsize::new(0),
             query_memory: AtomicUsize::new(0),
             output_memory: AtomicUsize::new(0),

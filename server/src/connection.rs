@@ -47,6 +47,8 @@ use tokio::io::AsyncWriteExt;
 
 /// What a read may bring at once.
 const READ_BYTES: usize = 64 * 1024;
+/// Room that is made for an argument because a client says that it is to come.
+const CLAIM_MAX: usize = 16 * READ_BYTES;
 /// Requests that are cut out of a buffer before they are run.
 const REQUESTS_MAX: usize = 1024;
 /// A client whose unread replies pass this is not read from until it has taken some.
@@ -318,11 +320,7 @@ impl<S: Socket> Connection<S> {
                 self.parser = self.buffers.lend_parser();
             }
         }
-        let expected = self.parser.expected().min(READ_BYTES * 16);
-        let spare = self.input.capacity() - self.input.len();
-        if spare < READ_BYTES / 4 || spare < expected {
-            self.input.reserve(READ_BYTES.max(expected));
-        }
+        self.make_room();
         let read = tokio_util::io::poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.input);
         match read {
             Poll::Ready(Ok(0)) => {
@@ -337,9 +335,26 @@ impl<S: Socket> Connection<S> {
             Poll::Pending => {
                 if self.input.is_empty() {
                     self.release_input();
+                } else {
+                    self.note_input();
                 }
                 Poll::Pending
             }
+        }
+    }
+
+    /// Makes room for what the next read may bring. A long argument gets what it needs and no more: what a client is
+    /// counted for is then what it has sent.
+    fn make_room(&mut self) {
+        let (len, spare) = (self.input.len(), self.input.capacity() - self.input.len());
+        let awaited = self.parser.awaited(len);
+        if awaited > 0 && len + awaited > READ_BYTES {
+            // A length is the client's claim: it is believed for so much, and then for as much again as has come.
+            if spare < awaited.min(CLAIM_MAX / 2) {
+                self.input.reserve_exact(awaited.min(CLAIM_MAX.max(len)));
+            }
+        } else if spare < READ_BYTES / 4 {
+            self.input.reserve(READ_BYTES);
         }
     }
 
@@ -462,7 +477,9 @@ impl<S: Socket> Connection<S> {
     }
 
     fn note_input(&self) {
-        self.session.client.query_bytes.store(self.input.len(), Ordering::Relaxed);
+        let (args, cut) = self.parser.begun();
+        self.session.client.argv_bytes.store(args, Ordering::Relaxed);
+        self.session.client.query_bytes.store(self.input.len() - cut, Ordering::Relaxed);
         self.session.client.query_memory.store(self.input.capacity(), Ordering::Relaxed);
     }
 

@@ -72,6 +72,8 @@ pub struct Parser {
     length: Option<usize>,
     /// How many of `spans` belong to the request that is not complete.
     partial: usize,
+    /// And how long they are together.
+    partial_bytes: usize,
     /// The places of all arguments so far.
     spans: Vec<Span>,
     /// Number of arguments of each complete request.
@@ -96,7 +98,7 @@ impl Parser {
             }
             if self.partial > 0 {
                 self.requests.push(self.partial);
-                self.partial = 0;
+                (self.partial, self.partial_bytes) = (0, 0);
             }
         }
         Ok(())
@@ -123,9 +125,16 @@ impl Parser {
         self.at == 0 && !self.is_partial() && self.length.is_none() && self.requests.is_empty()
     }
 
-    /// Length of the argument that has begun to come, for sizing the buffer.
-    pub fn expected(&self) -> usize {
-        self.length.unwrap_or(0)
+    /// How much of the argument that has begun to come is still to come, when so much of the input is there: for sizing the
+    /// buffer.
+    pub fn awaited(&self, have: usize) -> usize {
+        self.length.map_or(0, |length| (self.at + length + 2).saturating_sub(have))
+    }
+
+    /// The request of which not all has come, as far as it has been cut: how long its arguments are, and how much of the
+    /// input they were with what stands around them. Nothing while whole requests wait in front of it.
+    pub fn begun(&self) -> (usize, usize) {
+        if self.requests.is_empty() { (self.partial_bytes, self.at) } else { (0, 0) }
     }
 
     /// Forgets the first `count` complete requests; returns how many bytes at the start of the buffer are done with.
@@ -182,6 +191,7 @@ impl Parser {
             self.spans.push(Span { start: self.at, len });
             self.at += len + 2;
             (self.length, self.partial, self.missing) = (None, self.partial + 1, self.missing - 1);
+            self.partial_bytes += len;
         }
         Ok(true)
     }

@@ -651,7 +651,8 @@ pub fn describe(server: &Server, client: &Client, argv: usize) -> Vec<u8> {
         id => &registry.get(id).name,
     };
     let (query, queued) = (client.query_bytes.load(Relaxed), client.queued_bytes.load(Relaxed));
-    let free = client.query_memory.load(Relaxed).saturating_sub(query);
+    let argv = argv + client.argv_bytes.load(Relaxed);
+    let free = client.query_memory.load(Relaxed).saturating_sub(query + client.argv_bytes.load(Relaxed));
     // Replies lie in one buffer, which an idle connection gives back; what others have sent lies in the mailbox.
     let (replies, posts) = (client.output_bytes.load(Relaxed), client.mailbox.len());
     let (room, peak) = (client.output_memory.load(Relaxed), client.output_peak.load(Relaxed));

@@ -302,7 +302,7 @@ fn clients(facts: &Facts<'_>, out: &mut String) {
         connected += usize::from(!client.is_replica.load(Ordering::Relaxed));
         pubsub += usize::from(client.subscriptions() > 0);
         watching += usize::from(client.watching.load(Ordering::Relaxed) > 0);
-        longest_in = longest_in.max(client.query_bytes.load(Ordering::Relaxed));
+        longest_in = longest_in.max(client.query_memory.load(Ordering::Relaxed));
         longest_out = longest_out.max(client.output_bytes.load(Ordering::Relaxed) + client.mailbox.bytes());
     }
     // The primary is one, as long as there is a connection with it.

@@ -262,12 +262,58 @@ fn what_lies_in_buffers_is_shown() {
     assert!(peak >= "$10\r\n0123456789\r\n".len(), "{peak}");
     // The rest of a request waits in a buffer; between requests there is none.
     one.write_raw(b"*2\r\n$4\r\nECHO\r\n$10\r\n01234").unwrap();
-    wait_until(|| seen(&mut two, number, "qbuf") == "24");
+    wait_until(|| seen(&mut two, number, "qbuf") == "5" && seen(&mut two, number, "argv-mem") == "4");
     one.write_raw(b"56789\r\n").unwrap();
     assert_eq!(one.receive().unwrap().text(), "0123456789");
-    for name in ["qbuf", "qbuf-free", "rbs", "obl", "oll"] {
+    for name in ["qbuf", "qbuf-free", "argv-mem", "rbs", "obl", "oll"] {
         wait_until(|| seen(&mut two, number, name) == "0");
     }
+}
+
+/// What a client is counted for is what it has sent: an argument that has begun to come takes what it needs, and no more.
+#[test]
+fn a_long_argument_takes_the_room_that_it_needs() {
+    let mut server = server();
+    let (mut one, mut two) = (server.client(), server.client());
+    let number = id(&mut one);
+    let mut number_of = |name| seen(&mut two, number, name).parse::<usize>().unwrap();
+    for bytes in [100_000, 1_000_000, 5_000_000] {
+        let header = format!("*2\r\n$4\r\nECHO\r\n${bytes}\r\n");
+        one.write_raw(header.as_bytes()).unwrap();
+        one.write_raw(&vec![b'v'; bytes]).unwrap();
+        wait_until(|| number_of("qbuf") == bytes);
+        let total = number_of("tot-mem");
+        assert!((bytes..bytes + 20_000).contains(&total), "{total} for {bytes}");
+        one.write_raw(b"\r\n").unwrap();
+        assert_eq!(one.receive().unwrap().text().len(), bytes);
+        wait_until(|| number_of("tot-mem") < 20_000);
+    }
+    // A length alone is only a claim.
+    one.write_raw(b"*1\r\n$500000000\r\n").unwrap();
+    wait_until(|| number_of("qbuf-free") > 0);
+    assert!(number_of("tot-mem") < 2_000_000);
+}
+
+/// What is queued or refused has not been run; what a transaction or a script runs has been.
+#[test]
+fn commands_that_were_run_are_counted() {
+    let mut server = server();
+    let (mut one, mut two) = (server.client(), server.client());
+    let number = id(&mut one);
+    let mut counted = |commands: &str| {
+        let mut number_of = || seen(&mut two, number, "tot-cmds").parse::<u64>().unwrap();
+        let before = number_of();
+        commands.split("; ").for_each(|command| drop(one.run(command)));
+        number_of() - before
+    };
+    assert_eq!(counted("PING; SET k 1; GET k"), 3);
+    assert_eq!(counted("NONSENSE; GET; CLIENT NONSENSE"), 0);
+    assert_eq!(counted("MULTI; SET k 1; INCR k; PING"), 1);
+    assert_eq!(counted("EXEC"), 4);
+    assert_eq!(counted("MULTI; SET k 1; DISCARD"), 2);
+    let script = "redis.call('ping');redis.call('incr',KEYS[1]);redis.pcall('nonsense')";
+    assert_eq!(counted(&format!("EVAL {script} 1 k")), 3);
+    assert_eq!(counted(&format!("MULTI; EVAL {script} 1 k; EXEC")), 5);
 }
 
 /// Keys that are watched and channels that are subscribed to take memory, which counts as the client's.
