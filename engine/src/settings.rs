@@ -91,7 +91,10 @@ pub struct Settings {
     pub lfu_log_factor: u32,
     /// `lfu-decay-time` in minutes.
     pub lfu_decay_time: u32,
-    /// `lazyfree-lazy-expire`: expired keys leave as UNLINK rather than DEL.
+    /// `lazyfree-lazy-eviction`: evicted keys leave as UNLINK rather than DEL. They are freed at once all the same: it is
+    /// their memory that is needed.
+    pub lazyfree_lazy_eviction: bool,
+    /// `lazyfree-lazy-expire`: expired keys leave as UNLINK rather than DEL, and large ones are freed without haste.
     pub lazyfree_lazy_expire: bool,
     /// `lazyfree-lazy-server-del`
     pub lazyfree_lazy_server_del: bool,
@@ -129,6 +132,7 @@ impl Default for Settings {
             maxmemory_samples: 5,
             lfu_log_factor: 10,
             lfu_decay_time: 1,
+            lazyfree_lazy_eviction: true,
             lazyfree_lazy_expire: true,
             lazyfree_lazy_server_del: true,
             lazyfree_lazy_user_del: true,

@@ -923,10 +923,13 @@ impl<'a> Keyspace<'a> {
 
     /// Removes a key whose time has come, with all that this leaves.
     pub(super) fn expire(&mut self, key: &[u8]) {
-        self.take_entry(key);
+        let lazy = self.settings.lazyfree_lazy_expire;
+        if let Some(entry) = self.take_entry(key).filter(|_| lazy) {
+            self.discard(key, entry);
+        }
         let slot = self.slot(key);
         self.shard_mut(slot).stats.expired += 1;
-        let name: &[u8] = if self.settings.lazyfree_lazy_expire { b"UNLINK" } else { b"DEL" };
+        let name: &[u8] = if lazy { b"UNLINK" } else { b"DEL" };
         self.propagate_also(&[name, key]);
         self.notify(Class::Expired, "expired", key);
         self.signal(key);

@@ -157,7 +157,7 @@ fn evict_best(keyspace: &mut Keyspace<'_>, pool: &mut Pool, settings: &Settings)
     keyspace.take_entry(&best.key);
     let slot = keyspace.slot(&best.key);
     keyspace.shard_mut(slot).stats.evicted += 1;
-    keyspace.propagate_also(&[b"DEL", &best.key]);
+    keyspace.propagate_also(&[if settings.lazyfree_lazy_eviction { b"UNLINK" } else { b"DEL" }, &best.key]);
     keyspace.notify(Class::Evicted, "evicted", &best.key);
     keyspace.signal(&best.key);
     // Memory is short: what only held this key goes too.
@@ -414,5 +414,28 @@ mod tests {
         assert!(with(&mut bench, |keyspace| evict_one(keyspace, &mut Pool::default(), &settings)));
         assert_eq!((bench.shard.stats.expired, bench.shard.stats.evicted), (1, 0));
         assert_eq!(bench.effects(), ["0: UNLINK k"]);
+    }
+
+    #[test]
+    fn what_goes_lazily_is_logged_as_such() {
+        for (lazy, word) in [(true, "UNLINK"), (false, "DEL")] {
+            let mut bench = Bench::new();
+            bench.settings.maxmemory_policy = EvictionPolicy::AllKeysLru;
+            (bench.settings.lazyfree_lazy_eviction, bench.settings.lazyfree_lazy_expire) = (lazy, lazy);
+            bench.run("SET k v");
+            bench.effects();
+            let settings = bench.settings.clone();
+            assert!(with(&mut bench, |keyspace| evict_one(keyspace, &mut Pool::default(), &settings)));
+            assert_eq!(bench.effects(), [format!("0: {word} k")]);
+            // A large one whose time has come is freed elsewhere.
+            let members: Vec<String> = (0..1_000).map(|n| n.to_string()).collect();
+            bench.run(&format!("SADD k {}", members.join(" ")));
+            bench.run("PEXPIRE k 1");
+            bench.effects();
+            bench.now_ms += 1;
+            assert_eq!(bench.run("EXISTS k"), "0");
+            assert_eq!(bench.effects(), [format!("0: {word} k")]);
+            assert_eq!(bench.shard.garbage.len(), usize::from(lazy));
+        }
     }
 }

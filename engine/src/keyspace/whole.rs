@@ -121,7 +121,7 @@ impl Keyspace<'_> {
     }
 
     /// Puts an entry that left its table where it is freed without haste, if that takes long.
-    fn discard(&mut self, key: &[u8], entry: Entry) {
+    pub(super) fn discard(&mut self, key: &[u8], entry: Entry) {
         let elements = match entry.value() {
             ValueRef::Str(_) => return,
             ValueRef::List(list) => list.len(),

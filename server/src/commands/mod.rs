@@ -198,6 +198,7 @@ pub fn engine_settings(settings: &Settings) -> baton_engine::settings::Settings 
         maxmemory_samples: settings.maxmemory_samples as usize,
         lfu_log_factor: settings.lfu_log_factor,
         lfu_decay_time: settings.lfu_decay_time,
+        lazyfree_lazy_eviction: settings.lazyfree_lazy_eviction,
         lazyfree_lazy_expire: settings.lazyfree_lazy_expire,
         lazyfree_lazy_server_del: settings.lazyfree_lazy_server_del,
         lazyfree_lazy_user_del: settings.lazyfree_lazy_user_del,
