@@ -6,7 +6,7 @@
 //!
 //! They are collected as they will lie in the log, in RESP, in one buffer that is used again and again: no allocation
 //! per command. The database belongs to a stretch of the buffer rather than to each effect; who writes the log puts
-//! `SELECT` in front of a stretch when the log was in another database before.
+//! `SELECT` in front of a stretch, or behind the `MULTI` that it begins with, when the log was in another database before.
 //!
 //! | left                                    | by                              | in the buffer                       |
 //! |-----------------------------------------|---------------------------------|-------------------------------------|
@@ -25,7 +25,8 @@ pub struct Effect {
     pub args: Vec<Box<[u8]>>,
 }
 
-const MULTI: &[u8] = b"*1\r\n$5\r\nMULTI\r\n";
+/// What a transaction begins with, as it lies in logs and streams.
+pub const MULTI: &[u8] = b"*1\r\n$5\r\nMULTI\r\n";
 const EXEC: &[u8] = b"*1\r\n$4\r\nEXEC\r\n";
 
 /// An empty buffer that is larger than this is given back.

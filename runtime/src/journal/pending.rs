@@ -2,7 +2,7 @@
 
 use baton_engine::aof::block::Annotator;
 use baton_engine::aof::lineage::Named;
-use baton_engine::effects::{Effects, encode};
+use baton_engine::effects::{Effects, MULTI, encode};
 use std::fmt::{Debug, Formatter};
 use std::sync::Arc;
 
@@ -112,9 +112,14 @@ impl Pending {
             return;
         }
         let start = self.bytes.len();
-        for (db, bytes) in effects.stretches() {
+        for (db, mut bytes) in effects.stretches() {
             if self.db != Some(db) {
                 self.db = Some(db);
+                // A transaction selects its database itself, as that of Redis does.
+                if let Some(rest) = bytes.strip_prefix(MULTI) {
+                    self.bytes.extend_from_slice(MULTI);
+                    bytes = rest;
+                }
                 encode(&[b"SELECT", itoa::Buffer::new().format(db).as_bytes()], &mut self.bytes);
             }
             self.bytes.extend_from_slice(bytes);
@@ -196,5 +201,50 @@ impl Debug for Pending {
             .field("bytes", &self.bytes.len())
             .field("end", &self.end)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use parking_lot::Mutex;
+
+    struct Collects(Arc<Mutex<Vec<u8>>>);
+
+    impl Reader for Collects {
+        fn take(&mut self, _: u64, bytes: &[u8]) {
+            self.0.lock().extend_from_slice(bytes);
+        }
+    }
+
+    #[test]
+    fn a_transaction_selects_its_database_inside() {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let mut pending = Pending::default();
+        pending.subscribe(Box::new(Collects(seen.clone())));
+        let mut push = |work: fn(&mut Effects)| {
+            let mut effects = Effects::new(true);
+            work(&mut effects);
+            pending.push(&effects);
+            let text = String::from_utf8(std::mem::take(&mut *seen.lock())).expect("text");
+            text.lines().filter(|line| !line.starts_with(['*', '$'])).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(push(|effects| effects.also(0, &[b"DEL", b"a"])), "SELECT 0 DEL a");
+        let several = |effects: &mut Effects| {
+            effects.begin_transaction();
+            effects.also(3, &[b"DEL", b"a"]);
+            effects.also(3, &[b"DEL", b"b"]);
+            effects.also(5, &[b"DEL", b"c"]);
+            effects.end_transaction();
+        };
+        let written = "MULTI SELECT 3 DEL a DEL b SELECT 5 DEL c EXEC";
+        assert_eq!(push(several), written);
+        assert_eq!(push(several), written);
+        let one = |effects: &mut Effects| {
+            effects.begin_transaction();
+            effects.also(5, &[b"DEL", b"a"]);
+            effects.end_transaction();
+        };
+        assert_eq!(push(one), "DEL a");
     }
 }
