@@ -172,6 +172,12 @@ impl<'n> Held<'n> {
         self.states[0].shard.effects.end_transaction();
     }
 
+    /// Leaves a command that changes nothing for those who follow the log: a message. It stays together with whatever else a
+    /// transaction leaves.
+    pub fn leave(&mut self, db: usize, args: &[&[u8]]) {
+        self.states[0].shard.effects.also(db, args);
+    }
+
     /// What has been done under these batons, and what will be, is not to be repeated: the node ends in the middle of it.
     pub(crate) fn forget_effects(&mut self) {
         self.forgets = true;

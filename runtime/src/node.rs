@@ -21,6 +21,7 @@ use crate::sync::Queue;
 use crate::tracking::Tracking;
 use arc_swap::ArcSwap;
 use baton_engine::command::Flag;
+use baton_engine::effects::Effects;
 use baton_engine::hash::Hasher;
 use baton_engine::keyspace::evict::{Pool, evict_one};
 use baton_engine::keyspace::shard::MovingSlot;
@@ -295,6 +296,13 @@ impl Node {
     /// Changes the configuration; batches that run go on with the old one.
     pub fn set_settings(&self, settings: Settings) {
         self.settings.store(Arc::new(settings));
+    }
+
+    /// Leaves a command that changes nothing for those who follow the log: a message. As [`Held::leave`], for who holds nothing.
+    pub fn leave(&self, db: usize, args: &[&[u8]]) {
+        let mut effects = Effects::new(true);
+        effects.also(db, args);
+        self.journal.push(&mut effects);
     }
 
     /// The one log of all effects.

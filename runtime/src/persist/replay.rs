@@ -165,7 +165,8 @@ pub fn commands(
 
 /// Whether a command changes nothing: it was for the replicas, whose stream the log is too.
 fn is_signal(args: &[&[u8]]) -> bool {
-    args[0].eq_ignore_ascii_case(b"PING") || args[0].eq_ignore_ascii_case(b"REPLCONF")
+    let names: [&[u8]; 4] = [b"PING", b"REPLCONF", b"PUBLISH", b"SPUBLISH"];
+    names.iter().any(|name| args[0].eq_ignore_ascii_case(name))
 }
 
 /// The command of this name, whatever it is called here: a log knows the names that commands have of their own.

@@ -300,12 +300,36 @@ fn confirm(session: &mut Session, word: &[u8], name: Option<&[u8]>, kind: Kind) 
     session.client.mailbox.put(Post::Bytes(out.into_bytes().into()));
 }
 
-fn publish(session: &mut Session, args: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<Flow, CommandError> {
-    Ok(Flow::Reply(Reply::from(session.server.node.pubsub.publish(args[1], args[2]))))
+fn publish(session: &mut Session, args: &[&[u8]], held: Option<&mut Held<'_>>) -> Result<Flow, CommandError> {
+    let reached = session.server.node.pubsub.publish(args[1], args[2]);
+    pass_on(session, b"PUBLISH", args, held);
+    Ok(Flow::Reply(Reply::from(reached)))
 }
 
-fn spublish(session: &mut Session, args: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<Flow, CommandError> {
-    Ok(Flow::Reply(Reply::from(session.server.node.pubsub.publish_shard(args[1], args[2]))))
+fn spublish(
+    session: &mut Session,
+    args: &[&[u8]],
+    held: Option<&mut Held<'_>>,
+) -> Result<Flow, CommandError> {
+    let reached = session.server.node.pubsub.publish_shard(args[1], args[2]);
+    pass_on(session, b"SPUBLISH", args, held);
+    Ok(Flow::Reply(Reply::from(reached)))
+}
+
+/// A message reaches who listens at the replicas too, behind what was changed before it. Without any there is nobody to
+/// tell: a log alone does not keep messages.
+fn pass_on(session: &Session, name: &[u8], args: &[&[u8]], held: Option<&mut Held<'_>>) {
+    let node = &session.server.node;
+    if !node.replication().has_backlog() || node.replication().is_replica() {
+        return;
+    }
+    // The command may have another name here.
+    let name = if args[0].eq_ignore_ascii_case(name) { args[0] } else { name };
+    let (db, message) = (session.who.db, [name, args[1], args[2]]);
+    match held {
+        Some(held) => held.leave(db, &message),
+        None => node.leave(db, &message),
+    }
 }
 
 fn active(session: &mut Session, args: &[&[u8]], kind: Kind) -> Result<Flow, CommandError> {

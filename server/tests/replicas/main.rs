@@ -4,6 +4,7 @@
 //! |-----------|-------------------------------------------------------------------------------------------|
 //! | `failover` | FAILOVER, there and back                                                                  |
 //! | `full`    | replicas are sent all data, by disk and without, several at once, while the data change      |
+//! | `messages` | what is published reaches who listens at the replicas                                       |
 //! | `partial` | replicas go on where they were: after a cut link, after a restart of their primary           |
 //! | `safety`  | WAIT, WAITAOF, `min-replicas-to-write`, slow replicas, ends                                 |
 //! | `tools`   | redis-cli and redis-sentinel                                                              |
@@ -16,6 +17,7 @@ mod support;
 
 mod failover;
 mod full;
+mod messages;
 mod partial;
 mod safety;
 mod tools;
