@@ -110,15 +110,23 @@ fn cancel(server: &Server) -> Result<Flow, CommandError> {
     Err(CommandError::text("ERR Background saving is currently not in progress or scheduled"))
 }
 
-fn bgrewriteaof(session: &mut Session, _: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<Flow, CommandError> {
+fn bgrewriteaof(
+    session: &mut Session,
+    _: &[&[u8]],
+    held: Option<&mut Held<'_>>,
+) -> Result<Flow, CommandError> {
     let server = &session.server;
-    let on = server.settings().appendonly;
-    match persistence::begin_rewrite(server, on) {
+    let schedule = || {
+        server.rewrites.scheduled.store(true, Ordering::Relaxed);
+        Ok(Flow::Reply(Reply::Status("Background append only file rewriting scheduled")))
+    };
+    if held.is_some() {
+        // What a log begins with amid a transaction would be a moment that nobody may see.
+        return schedule();
+    }
+    match persistence::begin_rewrite(server, server.settings().appendonly) {
         Ok(()) => Ok(Flow::Reply(Reply::Status("Background append only file rewriting started"))),
-        Err(RewriteError::Snapshot(SnapshotError::Busy)) => {
-            server.rewrites.scheduled.store(true, Ordering::Relaxed);
-            Ok(Flow::Reply(Reply::Status("Background append only file rewriting scheduled")))
-        }
+        Err(RewriteError::Snapshot(SnapshotError::Busy)) => schedule(),
         Err(error) => Err(CommandError::owned(format!("ERR {error}"))),
     }
 }

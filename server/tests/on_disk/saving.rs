@@ -89,6 +89,13 @@ fn a_snapshot_waits_for_a_rewrite_and_for_a_transaction() {
     let replies = client.run("EXEC");
     assert_eq!(replies.elements().expect("replies")[1].text(), "Background saving scheduled");
     wait_for(&mut client, "rdb_saves:1");
+    // A rewrite too.
+    check(&mut client, "MULTI; SET a 1; BGREWRITEAOF; SET a 2", "OK; QUEUED; QUEUED; QUEUED");
+    let scheduled = "Background append only file rewriting scheduled";
+    assert_eq!(client.run("EXEC").elements().expect("replies")[1].text(), scheduled);
+    wait_for(&mut client, "aof_rewrite_scheduled:0");
+    wait_for(&mut client, "aof_rewrite_in_progress:0");
+    assert_eq!(manifest(&server), ["2.base.rdb seq 2 type b"]);
 }
 
 #[test]
