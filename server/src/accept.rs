@@ -5,7 +5,7 @@ use crate::connection::Buffers;
 use crate::core::Arrival;
 use crate::log;
 use crate::logging::Level;
-use crate::server::Server;
+use crate::server::{Phase, Server};
 use rustix::net::{SocketFlags, acceptfrom_with};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -120,6 +120,8 @@ async fn accept_one(
             }
             None => place(server, core, Accepted::Unix(socket.into()), buffers),
         },
+        // The sockets have been closed.
+        Ok(Err(_)) if *server.phase.borrow() == Phase::Ending => std::future::pending().await,
         Ok(Err(error)) => refused(&error).await,
         // Nobody is waiting any more.
         Err(_) => {}

@@ -103,6 +103,11 @@ pub fn replace(server: &Server, listeners: Listeners) {
     *server.listening.lock() = listeners;
 }
 
+/// Nobody is let in any more: the node ends.
+pub fn close_all(server: &Server) {
+    server.listening.lock().iter().for_each(Bound::close);
+}
+
 /// Gives every core its own handles of these sockets, in place of those it has.
 fn hand_out(server: &Server, listeners: &[Bound]) {
     for inlet in server.inlets.read().iter() {

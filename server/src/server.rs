@@ -273,6 +273,8 @@ impl Server {
     pub fn shut_down(&self) {
         self.node.scripts.busy.end_all();
         self.phase.send_replace(Phase::Ending);
+        // Before the connection that asked for it is closed: whoever sees that finds nobody here.
+        crate::listen::close_all(self);
     }
 }
 

@@ -188,6 +188,20 @@ fn no_end_while_the_log_begins() {
     until("it ends", || primary.exited().is_some());
 }
 
+/// Who sees that the node has closed its connection finds nobody there any more.
+#[test]
+fn nobody_is_let_in_when_it_ends() {
+    for _ in 0..10 {
+        let mut primary = primary(&[]);
+        let mut client = primary.client();
+        client.send(&["SHUTDOWN", "NOSAVE"]).expect("sent");
+        assert!(client.receive().is_err(), "closed");
+        let refused = std::net::TcpStream::connect(primary.address()).expect_err("refused");
+        assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+        until("it ends", || primary.exited().is_some());
+    }
+}
+
 /// Who follows the stream and gives commands that are answered is sent away: there is no place for answers.
 #[test]
 fn a_replica_that_asks_is_sent_away() {
