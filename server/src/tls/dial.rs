@@ -2,11 +2,12 @@
 
 use super::Tls;
 use crate::server::Server;
-use baton::replication::connect::{Closer, Connection, Connector, Tcp, tcp};
+use baton::replication::connect::{Closer, Connection, Connector, tcp};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, StreamOwned};
+use socket2::{Domain, Protocol, Socket, Type};
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -17,22 +18,45 @@ pub struct Primaries(pub Weak<Server>);
 impl Connector for Primaries {
     fn connect(&self, host: &str, port: u16, timeout: Duration) -> io::Result<Box<dyn Connection>> {
         let server = self.0.upgrade().ok_or(io::ErrorKind::NotConnected)?;
-        if server.settings().tls_replication {
-            Ok(Box::new(Secured::dial(&server.tls, host, port, timeout)?))
+        let (settings, deadline) = (server.settings(), Instant::now() + timeout);
+        let stream = reach(&settings.bind_source_addr.lossy(), host, port, timeout)?;
+        if settings.tls_replication {
+            Ok(Box::new(Secured::dial(&server.tls, host, stream, deadline)?))
         } else {
-            Tcp.connect(host, port, timeout)
+            Ok(Box::new(stream))
         }
     }
+}
+
+/// A connection that comes from this address, if one is named (`bind-source-addr`) and can be had: that a primary hears from
+/// its replica matters more than from where.
+fn reach(source: &str, host: &str, port: u16, timeout: Duration) -> io::Result<TcpStream> {
+    if !source.is_empty() {
+        let sources: Vec<SocketAddr> = (source, 0).to_socket_addrs().into_iter().flatten().collect();
+        for address in (host, port).to_socket_addrs()? {
+            let source = sources.iter().find(|source| source.is_ipv4() == address.is_ipv4());
+            if let Some(stream) = source.and_then(|source| reach_from(*source, address, timeout).ok()) {
+                return Ok(stream);
+            }
+        }
+    }
+    tcp(host, port, timeout)
+}
+
+fn reach_from(source: SocketAddr, address: SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.bind(&source.into())?;
+    socket.connect_timeout(&address.into(), timeout)?;
+    socket.set_tcp_nodelay(true)?;
+    Ok(socket.into())
 }
 
 /// A connection by TLS, for a thread that may wait.
 struct Secured(StreamOwned<ClientConnection, TcpStream>);
 
 impl Secured {
-    /// Everything, the handshake as well, has to be done within the timeout.
-    fn dial(tls: &Tls, host: &str, port: u16, timeout: Duration) -> io::Result<Self> {
-        let deadline = Instant::now() + timeout;
-        let mut stream = tcp(host, port, timeout)?;
+    /// The handshake has to be done by then.
+    fn dial(tls: &Tls, host: &str, mut stream: TcpStream, deadline: Instant) -> io::Result<Self> {
         let mut session = ClientConnection::new(config(tls)?, name(host)?).map_err(io::Error::other)?;
         while session.is_handshaking() {
             let left = deadline.saturating_duration_since(Instant::now());

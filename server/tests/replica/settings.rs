@@ -106,3 +106,16 @@ fn a_primary_that_falls_silent_is_given_up_after_the_time_that_is_set_now() {
     assert_eq!(info(&mut there, "sync_full"), "1");
     assert_eq!(here.run("PING"), Reply::simple("PONG"));
 }
+
+/// `bind-source-addr`: from where the primary is reached, if that can be.
+#[test]
+fn a_primary_is_reached_from_the_address_that_is_named() {
+    for (source, seen) in [("127.0.0.2", "127.0.0.2"), ("192.0.2.1", "127.0.0.1"), ("", "127.0.0.1")] {
+        let mut primary = redis(&[("protected-mode", "no")]);
+        let mut there = primary.client();
+        let mut replica = follower(primary.port(), &[("bind-source-addr", source)]);
+        await_offset(&mut there, &mut replica.client());
+        let line = info(&mut there, "slave0");
+        assert!(line.starts_with(&format!("ip={seen},")), "{source}: {line}");
+    }
+}
