@@ -23,6 +23,7 @@ use baton_engine::keyspace::waiting::WatchFlag;
 use baton_engine::reply::{Out, Reply};
 use baton_engine::slot::Slot;
 use rustls::pki_types::CertificateDer;
+use smallvec::SmallVec;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -625,7 +626,7 @@ impl Session {
 
     fn dispatch(&mut self, command: &Registered, args: &[&[u8]]) -> After {
         if let Some(pause) = self.server.current_pause()
-            && self.waits_for_pause(pause.all, command)
+            && self.waits_for_pause(pause.all, command, args)
         {
             return After::Paused;
         }
@@ -993,17 +994,24 @@ impl Session {
         }
     }
 
-    fn waits_for_pause(&self, all: bool, command: &Registered) -> bool {
+    fn waits_for_pause(&self, all: bool, command: &Registered, args: &[&[u8]]) -> bool {
         if self.client.is_monitor.load(Ordering::Relaxed) {
             return false;
         }
-        let writes = |flags: &Registered| flags.has(Flag::Write) || flags.has(Flag::MayReplicate);
-        let is_exec = command.name == "exec"
-            && self.transaction.as_ref().is_some_and(|transaction| {
-                transaction.has(&self.server, Flag::Write)
-                    || transaction.has(&self.server, Flag::MayReplicate)
-            });
-        all || writes(command) || is_exec
+        let node = &self.server.node;
+        let writes = |command: &Registered, args: &[&[u8]]| {
+            let may = command.has(Flag::Write) || command.has(Flag::MayReplicate);
+            // A script may know better than its command.
+            may && node.scripts.is_without_writes(&command.name, args) != Some(true)
+        };
+        let queued = self.transaction.as_ref().filter(|_| command.name == "exec");
+        all || writes(command, args)
+            || queued.is_some_and(|queued| {
+                queued.queue.iter().any(|(id, args)| {
+                    let args: SmallVec<[&[u8]; 8]> = args.iter().map(|arg| &**arg).collect();
+                    writes(node.registry.get(*id), &args)
+                })
+            })
     }
 }
 

@@ -15,14 +15,14 @@
 //!
 //! Its effects are one transaction: what it wrote is repeated together or not at all.
 
-use super::Done;
 use super::cache::{Learned, Reach, Script};
 use super::functions::Function;
 use super::host::Host;
 use super::interpreter::Interpreter;
 use super::reply::Written;
 use super::run::{Known, Rules, Run};
-use super::shebang::{Flag, Flags};
+use super::shebang::{self, Flag, Flags};
+use super::{Done, Scripts};
 use crate::held::{Held, Who};
 use crate::node::{Cores, Node};
 use crate::registry::Registered;
@@ -108,6 +108,17 @@ pub(super) fn run(
             out.error(&error);
             Done::Refused
         }
+    }
+}
+
+/// What the script or function that a command would run says about itself. None: nothing, or there is none.
+pub(super) fn flags(scripts: &Scripts, name: &str, args: &[&[u8]]) -> Option<Flags> {
+    let meant = args.get(1)?;
+    match name.strip_suffix("_ro").unwrap_or(name) {
+        "fcall" => scripts.libraries.function(meant).map(|function| function.flags),
+        "evalsha" => scripts.cache.by_name(meant)?.flags,
+        "eval" => shebang::of_script(meant).ok()?.0,
+        _ => None,
     }
 }
 

@@ -63,6 +63,7 @@ use baton_engine::reply::Out;
 use cache::Cache;
 use interpreter::Interpreter;
 use parking_lot::Mutex;
+use shebang::Flag;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -149,6 +150,12 @@ impl Scripts {
             stack::run(|| admin::change_libraries(self, b"load", &args))?.err()
         };
         sources.iter().filter_map(add).collect()
+    }
+
+    /// Whether the script or function that a command would run says that it writes nothing; `None` if it does not say
+    /// anything about itself, or the command runs none.
+    pub fn is_without_writes(&self, command: &str, args: &[&[u8]]) -> Option<bool> {
+        eval::flags(self, command, args).map(|flags| flags.has(Flag::NoWrites))
     }
 
     /// Runs a command of a log: `FUNCTION` LOAD, DELETE, FLUSH or RESTORE. `None`: it is something else.

@@ -1,5 +1,6 @@
 //! Blocked clients, CLIENT UNBLOCK, CLIENT PAUSE.
 
+use super::support::client::Client;
 use super::{KEYS, assert_silent, check, id, receive, send, server, wait_for_blocked, wait_until};
 use std::time::{Duration, Instant};
 
@@ -139,6 +140,38 @@ fn writes_wait_for_the_end_of_a_pause() {
         "-ERR timeout is not an integer or out of range -ERR timeout is negative \
          -ERR CLIENT PAUSE mode must be WRITE or ALL",
     );
+}
+
+#[test]
+fn scripts_that_write_nothing_do_not_wait_for_the_end_of_a_pause() {
+    let mut server = server();
+    let (mut one, mut client) = (server.client(), server.client());
+    let look = "#!lua flags=no-writes\nreturn redis.call('get', KEYS[1])";
+    let change = "#!lua\nreturn redis.call('incr', KEYS[1])";
+    let library = "#!lua name=l\n
+        redis.register_function{function_name='look', callback=function() return 1 end, flags={'no-writes'}}
+        redis.register_function('change', function() return 2 end)";
+    let sha = client.call(&["SCRIPT", "LOAD", look]).text();
+    client.call(&["FUNCTION", "LOAD", library]);
+    let mut two = server.client();
+    check(&mut two, &format!("MULTI; EVALSHA {sha} 1 k; FCALL change 0"), "+OK +QUEUED +QUEUED");
+    check(&mut client, "SET k 1; CLIENT PAUSE 100000 WRITE", "+OK +OK");
+    assert_eq!(one.call(&["EVAL", look, "1", "k"]).text(), "1");
+    assert_eq!(one.call(&["EVAL_RO", "return redis.call('get', KEYS[1])", "1", "k"]).text(), "1");
+    check(&mut one, &format!("EVALSHA {sha} 1 k; FCALL look 0; FCALL_RO look 0"), "\"1\" :1 :1");
+    check(
+        &mut one,
+        &format!("MULTI; EVALSHA {sha} 1 k; FCALL look 0; EXEC"),
+        "+OK +QUEUED +QUEUED [\"1\", :1]",
+    );
+    send(&mut two, "EXEC");
+    let mut others: Vec<Client> = (0..2).map(|_| server.client()).collect();
+    others[0].send(&["EVAL", change, "1", "k"]).unwrap();
+    others[1].send(&["EVAL", "return 3", "0"]).unwrap();
+    wait_for_blocked(&mut client, 3);
+    check(&mut client, "GET k; CLIENT UNPAUSE", "\"1\" +OK");
+    assert!(receive(&mut two).ends_with(", :2]"));
+    assert_eq!((receive(&mut others[0]), receive(&mut others[1])), (":2".to_owned(), ":3".to_owned()));
 }
 
 #[test]
