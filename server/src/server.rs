@@ -172,6 +172,11 @@ impl Server {
         *self.pause.lock() = Pause::default();
         self.is_paused.store(false, Ordering::Release);
         self.node.paused.store(false, Ordering::Release);
+        self.wake_blocked();
+    }
+
+    /// Has everybody who waits look again at what for.
+    pub fn wake_blocked(&self) {
         for client in self.all_clients() {
             if client.is_blocked.load(Ordering::Relaxed) {
                 client.mailbox.put(Post::Wake);

@@ -38,7 +38,7 @@ mod persistence;
 mod pubsub;
 mod replicaof;
 mod replicas;
-mod replication;
+pub mod replication;
 mod scripting;
 mod slowlog;
 #[cfg(test)]

@@ -70,6 +70,9 @@ fn wait_for(
     Ok(Flow::WaitForSync { until_ms, sync })
 }
 
+/// To who wants to wait for a log that there is not, or not any more.
+pub const NO_LOG: &str = "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.";
+
 /// The log of this node tells how far it is synced, and replicas tell that of theirs.
 fn wait_aof(
     session: &mut Session,
@@ -83,8 +86,6 @@ fn wait_aof(
         "ERR WAITAOF cannot be used with replica instances. Please also note that writes to replicas are just local and are \
          not propagated.",
     );
-    const NO_LOG: CommandError =
-        CommandError::text("ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.");
     let local = parse_i64(args[1]).ok_or(CommandError::NotInteger)?;
     if !(0..=1).contains(&local) {
         return Err(LOCAL_RANGE);
@@ -99,7 +100,7 @@ fn wait_aof(
         return Err(NOT_HERE);
     }
     if local > 0 && !node.journal().has_file() {
-        return Err(NO_LOG);
+        return Err(CommandError::text(NO_LOG));
     }
     let sync = SyncWait { on_disk: true, offset: session.journaled, local: local > 0, replicas };
     wait_for(session, sync, until_ms, held.is_some())

@@ -3,6 +3,7 @@
 use super::{Connection, Event, Socket};
 use crate::client::{End, Post};
 use crate::commands::Work;
+use crate::commands::replication::NO_LOG;
 use crate::flusher::Until;
 use crate::session::{After, SyncWait};
 use baton::held::Blocked;
@@ -179,6 +180,9 @@ impl<S: Socket> Connection<S> {
         // Told apart from the round for replies, which this connection may ask for as well.
         let mut asked = 0;
         while !sync.is_over(&node) {
+            if sync.local && !self.server.settings().appendonly {
+                return WaitEnd::Error(NO_LOG);
+            }
             let reading = self.input.len() < AHEAD_MAX;
             let mut acknowledged = pin!(node.replication().served.acknowledged().notified());
             let event = poll_fn(|cx| {

@@ -161,6 +161,8 @@ pub fn turn_log(server: &Arc<Server>) {
             log!(Level::Warning, "The log cannot be turned on yet: {error}");
         }
     } else if !on {
+        // Whoever waits for it to be synced.
+        server.wake_blocked();
         server.rewrites.scheduled.store(false, Ordering::Relaxed);
         if is_rewriting(server) {
             log!(

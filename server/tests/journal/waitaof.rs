@@ -74,6 +74,22 @@ fn it_ends_by_time_by_unblock_and_by_a_new_policy() {
 }
 
 #[test]
+fn it_ends_when_the_log_is_turned_off() {
+    let mut server = server("no");
+    let (client, other) = (&mut server.client(), &mut server.client());
+    check(client, "INCR n", ":1");
+    client.send(&["WAITAOF", "1", "0", "0"]).unwrap();
+    while !other.run("INFO clients").text().contains("\r\nblocked_clients:1\r\n") {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    check(other, "CONFIG SET appendonly no", "+OK");
+    assert_eq!(
+        client.receive().unwrap().text(),
+        "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled."
+    );
+}
+
+#[test]
 fn replies_keep_their_order_whether_they_wait_or_not() {
     for policy in ["always", "everysec"] {
         let mut server = server(policy);
