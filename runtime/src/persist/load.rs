@@ -3,6 +3,7 @@
 use super::feed::on_all_cores;
 use crate::node::Node;
 use crate::replication::Moment;
+use baton_engine::error::CommandError;
 use baton_engine::keyspace::entry::Entry;
 use baton_engine::keyspace::stored::{StoredSection, entry_of};
 use baton_engine::rdb::file::{Item, Reader, Record};
@@ -102,7 +103,7 @@ pub struct Loaded {
     /// The sources of its libraries of functions, until the node has them.
     libraries: Vec<Vec<u8>>,
     /// Why some of them cannot be run.
-    pub complaints: Vec<baton_engine::error::CommandError>,
+    pub complaints: Vec<CommandError>,
     /// Where it ends: the commands of an old log with a preamble may follow.
     pub end: usize,
 }
@@ -157,6 +158,14 @@ pub enum LoadError {
         /// Its database.
         db: usize,
     },
+    /// A library that cannot be added to those that are there.
+    #[error("{file}: {why}")]
+    Library {
+        /// The file.
+        file: Arc<str>,
+        /// What is wrong with it.
+        why: CommandError,
+    },
     /// Something else ended the loading already, or it was called off.
     #[error("{0}: given up")]
     GivenUp(Arc<str>),
@@ -189,7 +198,13 @@ pub fn snapshot(
         Onto::Nothing => node.scripts.replace_libraries(libraries),
         onto => node.scripts.add_libraries(&libraries, onto == Onto::Replaced),
     };
-    Ok(loaded)
+    match loaded.complaints.pop() {
+        Some(why) if options.onto == Onto::Data => Err(LoadError::Library { file: name.clone(), why }),
+        last => {
+            loaded.complaints.extend(last);
+            Ok(loaded)
+        }
+    }
 }
 
 /// Hands each shard the sections of its slots. O(sections).
