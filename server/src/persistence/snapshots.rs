@@ -173,6 +173,7 @@ fn ended(server: &Arc<Server>, name: &str, result: Result<Written, SnapshotError
 /// It could not be written.
 pub async fn save_at_end(server: &Arc<Server>) -> Result<(), SnapshotError> {
     log!(Level::Notice, "Saving the final RDB snapshot before exiting.");
+    let last_ok = server.snapshots.last_ok.load(Ordering::Relaxed);
     let mut ended = server.node.snapshots.watch();
     if server.node.snapshots.current().is_some() {
         log!(Level::Warning, "There is a snapshot on its way: it is called off");
@@ -194,6 +195,8 @@ pub async fn save_at_end(server: &Arc<Server>) -> Result<(), SnapshotError> {
         None => Ok(()),
         Some(error) => {
             server.node.hold_all().states().for_each(|state| state.sealed = false);
+            // It goes on as it was: only whoever wanted the end has failed.
+            server.snapshots.last_ok.store(last_ok, Ordering::Relaxed);
             Err(error)
         }
     }

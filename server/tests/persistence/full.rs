@@ -153,6 +153,23 @@ fn a_snapshot_that_fails_stops_writes_until_one_succeeds() {
 }
 
 #[test]
+fn an_end_that_fails_changes_nothing() {
+    let (mut server, _folder) = Server::limited(&[("save", "3600 1000"), ("cores", "2")]);
+    let mut client = server.client();
+    client.run("CONFIG SET rdbcompression no");
+    client.run(&format!("SET key {}", "x".repeat(9_000)));
+    server.limit_files(Some(4_000));
+    assert_eq!(client.run("SHUTDOWN").text(), "ERR Errors trying to SHUTDOWN. Check logs.");
+    assert_eq!(client.run("SET other 2"), Reply::simple("OK"));
+    assert_eq!(info(&mut client, "rdb_last_bgsave_status"), "ok");
+    server.limit_files(None);
+    client.send(&["SHUTDOWN"]).expect("sent");
+    server.ended();
+    server.restart();
+    assert_eq!(server.client().run("GET other"), Reply::bulk("2"));
+}
+
+#[test]
 fn a_rewrite_that_fails_leaves_the_log_in_force() {
     let settings =
         [("appendonly", "yes"), ("save", ""), ("cores", "2"), ("auto-aof-rewrite-percentage", "0")];
