@@ -18,6 +18,7 @@ use crate::random::Rng;
 use hashbrown::HashTable;
 pub use part::Near;
 use part::Part;
+use std::ops::Range;
 
 /// Elements in one sub-table before it splits: 7/8 of 512 buckets.
 pub const SUB_MAX: usize = 448;
@@ -254,29 +255,59 @@ impl<T> SplitTable<T> {
     ) -> u64 {
         let mut left = count.max(1);
         loop {
-            let (table, depth, prefix) = match &self.root {
-                Root::One(table) => (table, 0, 0),
-                Root::Many(dir) => {
-                    let sub = &dir.subs[dir.sub_at(cursor)];
-                    (&sub.table, sub.depth, sub.prefix)
-                }
-            };
-            let span = ORDER_BITS - u32::from(depth);
-            let (start, end) = (prefix << span, (prefix + 1) << span);
-            if cursor <= start && table.len() <= left {
+            let (table, range) = self.part_at(cursor);
+            if cursor <= range.start && table.len() <= left {
                 left -= table.len();
                 table.iter().for_each(&mut emit);
-            } else if let Some(next) = scan_part(table, cursor, &mut left, &rehash, &mut emit) {
-                return next;
+            } else {
+                let emit_of_count = |value| {
+                    emit(value);
+                    left = left.saturating_sub(1);
+                    left > 0
+                };
+                if let Some(next) = scan_part(table, cursor, &rehash, emit_of_count) {
+                    return next;
+                }
             }
-            if end >> ORDER_BITS != 0 {
+            if range.end >> ORDER_BITS != 0 {
                 return 0;
             }
             if left == 0 {
-                return end;
+                return range.end;
             }
-            cursor = end;
+            cursor = range.end;
         }
+    }
+
+    /// As [`scan`](Self::scan), of one part at most and for as long as `emit` wants more. `ask` is told of all elements of the part
+    /// first, so that the waits for what they point to overlap.
+    pub fn scan_while<'a>(
+        &'a self,
+        cursor: u64,
+        ask: impl Fn(&T),
+        rehash: impl Fn(&T) -> u64,
+        emit: impl FnMut(&'a T) -> bool,
+    ) -> u64 {
+        let (table, range) = self.part_at(cursor);
+        table.iter().for_each(ask);
+        match scan_part(table, cursor, &rehash, emit) {
+            Some(next) => next,
+            None if range.end >> ORDER_BITS != 0 => 0,
+            None => range.end,
+        }
+    }
+
+    /// The part where a scan is, and which orders are in it.
+    fn part_at(&self, cursor: u64) -> (&Part<T>, Range<u64>) {
+        let (table, depth, prefix) = match &self.root {
+            Root::One(table) => (table, 0, 0),
+            Root::Many(dir) => {
+                let sub = &dir.subs[dir.sub_at(cursor)];
+                (&sub.table, sub.depth, sub.prefix)
+            }
+        };
+        let span = ORDER_BITS - u32::from(depth);
+        (table, prefix << span..(prefix + 1) << span)
     }
 
     /// A uniformly random element; `None` when empty. O(1) expected.
@@ -461,26 +492,25 @@ impl<T> Directory<T> {
     }
 }
 
-/// Emits, in order, what a sub-table holds from `cursor` on; the next cursor when `left` ran out inside it.
+/// Emits, in order, what a sub-table holds from `cursor` on, for as long as `emit` wants more; the next cursor when it did not and
+/// more is there.
 fn scan_part<'a, T>(
     table: &'a HashTable<T>,
     cursor: u64,
-    left: &mut usize,
     rehash: &impl Fn(&T) -> u64,
-    emit: &mut impl FnMut(&'a T),
+    mut emit: impl FnMut(&'a T) -> bool,
 ) -> Option<u64> {
     let mut due: Vec<(u64, &T)> =
         table.iter().map(|value| (order(rehash(value)), value)).filter(|(at, _)| *at >= cursor).collect();
     due.sort_unstable_by_key(|(at, _)| *at);
-    let mut last = None;
+    let (mut last, mut wants_more) = (None, true);
     for (at, value) in due {
         // Elements of equal order leave together: the cursor could not tell them apart.
-        if *left == 0 && last != Some(at) {
+        if !wants_more && last != Some(at) {
             return Some(at);
         }
-        emit(value);
+        wants_more = emit(value);
         last = Some(at);
-        *left = left.saturating_sub(1);
     }
     None
 }
@@ -540,6 +570,32 @@ mod tests {
             let mut seen = scan_all(&filled(n), count);
             seen.sort_unstable();
             assert_eq!(seen, (0..n).collect::<Vec<_>>(), "{n} elements, count {count}");
+        }
+    }
+
+    #[test]
+    fn a_scan_stops_where_it_is_told_to_and_goes_on_there() {
+        for n in [0, 1, 448, 449, 20_000] {
+            let table = filled(n);
+            let (mut seen, mut cursor, mut steps) = (Vec::new(), 0, 0);
+            loop {
+                let asked = std::cell::Cell::new(0);
+                let ask = |_: &u64| asked.set(asked.get() + 1);
+                let before = seen.len();
+                cursor = table.scan_while(cursor, ask, spread, |m| {
+                    seen.push(*m);
+                    seen.len() < before + 10
+                });
+                let new = seen.len() - before;
+                assert!(new <= 10 && asked.get() >= new, "{new} elements of {n}, {} asked for", asked.get());
+                steps += 1;
+                if cursor == 0 {
+                    break;
+                }
+            }
+            assert!(steps * 10 >= seen.len());
+            seen.sort_unstable();
+            assert!(seen.into_iter().eq(0..n), "{n} elements");
         }
     }
 

@@ -17,10 +17,11 @@ use super::access::volatile;
 use super::entry::Entry;
 use super::evict;
 use super::shard::{Counts, Db, Garbage, Shard};
+use super::value::{StrRef, ValueRef};
 use crate::error::CommandError;
 use crate::hash::Hasher;
 use crate::rdb::Version;
-use crate::rdb::save::{self as encode, Access, SaveOptions};
+use crate::rdb::save::{self as encode, Access, COMPRESSED_FROM, SaveOptions};
 use crate::settings::{EvictionPolicy, Settings};
 use crate::slot::{SLOTS, Slot};
 use crate::table::{SplitTable, order};
@@ -30,8 +31,6 @@ use std::collections::BTreeMap;
 /// A section that has grown so large is handed out before its slot is through: memory stays flat however large
 /// a slot is.
 const SECTION_BYTES: usize = 1 << 20;
-/// Entries between two looks at how much has been written.
-const STRIDE: usize = 16;
 
 /// Keys of one database of one slot, encoded: a run of the snapshot file that can be read on its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -66,6 +65,19 @@ pub(super) struct Save {
     done: Vec<Section>,
     /// Bytes in `done` and in `begun`.
     held: usize,
+    /// Bytes of the last section that was done: the next one is expected to be like it.
+    usual: usize,
+    patience: Patience,
+}
+
+/// Whether to try to compress a short string. Trying takes as long as all the rest of writing one, and strings of one kind are alike:
+/// when none of the last ones got shorter, only some are tried.
+#[derive(Debug, Default)]
+struct Patience {
+    /// Tried in vain, one after the other.
+    in_vain: u32,
+    /// Left as they are since the last one that was tried.
+    passed_over: u32,
 }
 
 /// How far the save of one slot has come, by physical database in ascending order. There may be one for each slot, nearly always
@@ -120,6 +132,8 @@ impl Shard {
             begun: BTreeMap::new(),
             done: Vec::new(),
             held: 0,
+            usual: 0,
+            patience: Patience::default(),
         }));
     }
 
@@ -196,14 +210,14 @@ impl Shard {
                     save.begun.insert(slot.index() as u16, state);
                     return false;
                 }
-                db.advance(save.parts(), live, self.hasher());
+                db.advance(save.parts(), live, self.hasher(), enough);
                 if db.section.bytes.len() >= SECTION_BYTES {
-                    save.done.push(db.cut());
+                    save.cut(db);
                 }
             }
         }
         for (_, db) in state.0.iter_mut().filter(|(_, db)| db.section.counts.keys > 0) {
-            save.done.push(db.cut());
+            save.cut(db);
         }
         self.drop_aside(state);
         save.pending[slot.index()] = false;
@@ -281,6 +295,38 @@ struct Parts<'a> {
     policy: EvictionPolicy,
     now_ms: i64,
     held: &'a mut usize,
+    /// Bytes that a section is expected to get.
+    usual: usize,
+    patience: &'a mut Patience,
+}
+
+impl Patience {
+    /// After so many in vain not all are tried.
+    const IN_VAIN_MAX: u32 = 64;
+    /// Then one of so many is.
+    const TRIED_OF: u32 = 16;
+    /// In longer strings the search for repetitions is itself quick to give up.
+    const SHORT_MAX: usize = 512;
+
+    /// The one string of an entry that may be compressed, if there is just one and it is short.
+    fn subject<'e>(key: &[u8], value: ValueRef<'e>) -> Option<&'e [u8]> {
+        let ValueRef::Str(StrRef::Embedded(text)) = value else { return None };
+        let is_one = key.len() < COMPRESSED_FROM && (COMPRESSED_FROM..=Self::SHORT_MAX).contains(&text.len());
+        is_one.then_some(text)
+    }
+
+    /// Whether to try the next one.
+    fn tries(&mut self) -> bool {
+        if self.in_vain < Self::IN_VAIN_MAX {
+            return true;
+        }
+        self.passed_over = (self.passed_over + 1) % Self::TRIED_OF;
+        self.passed_over == 0
+    }
+
+    fn note(&mut self, got_shorter: bool) {
+        self.in_vain = if got_shorter { 0 } else { self.in_vain.saturating_add(1) };
+    }
 }
 
 impl Save {
@@ -293,7 +339,21 @@ impl Save {
     }
 
     fn parts(&mut self) -> Parts<'_> {
-        Parts { options: &self.options, policy: self.policy, now_ms: self.started_ms, held: &mut self.held }
+        Parts {
+            options: &self.options,
+            policy: self.policy,
+            now_ms: self.started_ms,
+            held: &mut self.held,
+            usual: self.usual,
+            patience: &mut self.patience,
+        }
+    }
+
+    /// The section of a database so far is done.
+    fn cut(&mut self, db: &mut DbSave) {
+        let section = db.cut();
+        self.usual = section.bytes.len();
+        self.done.push(section);
     }
 }
 
@@ -331,16 +391,25 @@ impl DbSave {
         std::mem::replace(&mut self.section, next)
     }
 
-    /// Lets the walk go on through a few entries.
-    fn advance(&mut self, mut parts: Parts<'_>, live: Option<&SplitTable<Entry>>, hasher: &Hasher) {
+    /// Lets the walk go on through one part of the table at most, until the save holds `enough` bytes.
+    fn advance(
+        &mut self,
+        mut parts: Parts<'_>,
+        live: Option<&SplitTable<Entry>>,
+        hasher: &Hasher,
+        enough: usize,
+    ) {
         let Self { section, cursor, finished, marks, aside } = self;
         let Some(table) = aside.as_ref().or(live) else {
             *finished = true;
             return;
         };
-        *cursor = table.scan(
+        if section.bytes.capacity() == 0 {
+            section.bytes.reserve_exact(parts.usual + parts.usual / 8);
+        }
+        *cursor = table.scan_while(
             *cursor,
-            STRIDE,
+            Entry::prefetch,
             |entry| hasher.hash(entry.key()),
             |entry| {
                 let is_marked = !marks.is_empty() && {
@@ -350,6 +419,7 @@ impl DbSave {
                 if !is_marked {
                     write(section, &mut parts, entry);
                 }
+                *parts.held < enough && section.bytes.len() < SECTION_BYTES
             },
         );
         if *cursor == 0 {
@@ -393,7 +463,16 @@ fn write(section: &mut Section, parts: &mut Parts<'_>, entry: &Entry) {
         None
     };
     let (key, value) = (entry.key(), entry.value());
-    let version = encode::key(&mut section.bytes, parts.options, key, value, entry.expiry(), access);
+    let mut options = *parts.options;
+    let subject = Patience::subject(key, value).filter(|_| options.compress);
+    if subject.is_some() {
+        options.compress = parts.patience.tries();
+    }
+    let version = encode::key(&mut section.bytes, &options, key, value, entry.expiry(), access);
+    if let (Some(text), true) = (subject, options.compress) {
+        // A string is the last that is written of its entry.
+        parts.patience.note(!section.bytes.ends_with(text));
+    }
     section.version = section.version.max(version);
     section.counts.add(volatile(entry));
     *parts.held += section.bytes.len() - start;
@@ -406,6 +485,26 @@ mod tests {
     use crate::testing::Bench;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
+
+    #[test]
+    fn few_strings_are_tried_once_many_were_in_vain() {
+        let mut patience = Patience::default();
+        let tried = |patience: &mut Patience, strings: u32, got_shorter: bool| {
+            let tries = (0..strings).filter(|_| {
+                let tries = patience.tries();
+                if tries {
+                    patience.note(got_shorter);
+                }
+                tries
+            });
+            tries.count()
+        };
+        assert_eq!(tried(&mut patience, 64, false), 64);
+        assert_eq!(tried(&mut patience, 160, false), 10);
+        // One that gets shorter, and all are tried again.
+        assert_eq!(tried(&mut patience, 16, true), 1);
+        assert_eq!(tried(&mut patience, 100, true), 100);
+    }
 
     /// Everything that a bench holds, by database and key: value and expiry as they are shown.
     type Picture = BTreeMap<(usize, Vec<u8>), String>;

@@ -4,6 +4,7 @@
 //! buffer: nothing is built in between.
 
 use super::kind::{Kind, Version};
+pub use super::string::COMPRESSED_FROM;
 use super::{length, stream, string};
 use crate::keyspace::{StrRef, ValueRef};
 use crate::types::hash::{BEFORE_ALL, Hash};

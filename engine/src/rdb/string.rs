@@ -25,7 +25,7 @@ const LZF: u8 = 3;
 /// The longest text of a 32-bit integer.
 const INTEGER_TEXT_MAX: usize = 11;
 /// Nothing shorter than this gets smaller.
-const COMPRESSED_FROM: usize = 21;
+pub const COMPRESSED_FROM: usize = 21;
 /// Compression has to save so many bytes to be worth it.
 const SAVING_MIN: usize = 4;
 
