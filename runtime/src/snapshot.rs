@@ -35,6 +35,9 @@ const STEP_BYTES: usize = 32 * 1024;
 const QUEUED_MAX: usize = 8 << 20;
 /// Collected before it is written.
 const WRITE_BYTES: usize = 128 << 10;
+/// So long the snapshot's thread lets more come before it takes what has. Waking up for each step of a core would interrupt whoever
+/// has its processor, and cost the core a call of the system.
+const GATHERING: Duration = Duration::from_millis(4);
 /// Nothing has come from the cores for so long: the snapshot's thread encodes too.
 const ALONE_AFTER: Duration = Duration::from_millis(20);
 /// Written before it is synced, so that the sync at the end finds little to do.
@@ -573,7 +576,12 @@ impl Node {
                 Alone::Next(core) => *core,
                 Alone::No if self.snapshots.wake.0.get().is_some() => {
                     match outlet.recv_timeout(ALONE_AFTER) {
-                        Ok(message) => return Some(message.sections()),
+                        Ok(message) => {
+                            if run.slots_left.load(Ordering::Acquire) > 0 {
+                                std::thread::sleep(GATHERING);
+                            }
+                            return Some(message.sections());
+                        }
                         // They take their time because they are told to.
                         Err(_) if !run.delay.is_zero() && !run.over.load(Ordering::Acquire) => continue,
                         // Nobody else does it: the event loops stand still, or have ended.

@@ -144,6 +144,11 @@ impl SimulatedStorage {
         self.disk.lock().no_room = fault;
     }
 
+    /// The disk stands still for as long as this lives: every call waits.
+    pub fn stand_still(&self) -> impl Drop + '_ {
+        self.disk.lock()
+    }
+
     /// What the next process finds when this one is killed now.
     pub fn killed(&self) -> Self {
         let mut disk = self.disk.lock();

@@ -4,6 +4,7 @@ use baton::batch::Call;
 use baton::held::{Blocked, Held, Identity, Who};
 use baton::registry::Registry;
 use baton::replication::identity::ReplId;
+use baton::storage::{RealStorage, Storage};
 use baton::{Node, NodeOptions};
 use baton_engine::command::{Args, Arity, Command, Flag, KeyFlag, Run, keys};
 use baton_engine::context::Context;
@@ -107,6 +108,11 @@ static NEXT_ID: AtomicUsize = AtomicUsize::new(1);
 
 impl Bench {
     pub fn new() -> Self {
+        Self::on(Arc::new(RealStorage))
+    }
+
+    /// One with this disk.
+    pub fn on(storage: Arc<dyn Storage>) -> Self {
         let node = Node::new(NodeOptions {
             cores: CORES,
             settings: Settings::default(),
@@ -115,7 +121,7 @@ impl Bench {
             replication_id: ReplId::from_random([6; 20]),
             registry: Registry::new(&[MISCHIEF]),
             used_memory: |_| 0,
-            storage: std::sync::Arc::new(baton::storage::RealStorage),
+            storage,
         });
         Self::client_of(node)
     }
