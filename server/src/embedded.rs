@@ -77,5 +77,7 @@ impl Drop for Embedded {
 }
 
 fn ended(thread: JoinHandle<Result<(), String>>) -> Result<(), String> {
-    thread.join().unwrap_or_else(|_| Err("The thread of the node ended by a panic".to_owned()))
+    let result = thread.join();
+    logging::finish();
+    result.unwrap_or_else(|_| Err("The thread of the node ended by a panic".to_owned()))
 }

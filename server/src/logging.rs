@@ -7,7 +7,9 @@
 //!
 //! It goes to standard output or to a file, and to the system log if asked. The file is opened for every
 //! message, as Redis does, so that it can be rotated by renaming it. A message below the level costs one
-//! atomic load: [`log!`] doesn't format it.
+//! atomic load: [`log!`] doesn't format it. Once the node serves, a thread of its own writes (`writer`).
+
+mod writer;
 
 use std::ffi::OsStr;
 use std::fmt::{self, Write as _};
@@ -16,9 +18,12 @@ use std::io::{self, Write as _};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
+use writer::Writer;
 
 use crate::config::{LogFormat, LogTimestampFormat, Loglevel, Settings, SyslogFacility};
 
@@ -45,7 +50,9 @@ pub enum Role {
 /// The level from which messages are written; 4 is none. Redis logs notices until it has read its settings.
 static THRESHOLD: AtomicU8 = AtomicU8::new(Level::Notice as u8);
 static ROLE: AtomicU8 = AtomicU8::new(Role::Child as u8);
-static TARGET: Mutex<Target> = Mutex::new(Target::stdout());
+/// None before there are settings: standard output.
+static TARGET: Mutex<Option<Arc<Target>>> = Mutex::new(None);
+static WRITER: Writer = Writer::new();
 
 /// Logs a message: `log!(Level::Notice, "Listening on {port}")`.
 #[macro_export]
@@ -73,14 +80,15 @@ pub fn configure(settings: &Settings) {
         Loglevel::Warning => Level::Warning as u8,
         Loglevel::Nothing => Level::Warning as u8 + 1,
     };
-    let mut target = TARGET.lock();
-    target.file = settings.logfile.set().map(|file| file.path().to_path_buf());
-    target.format = settings.log_format;
-    target.timestamp = settings.log_timestamp_format;
-    target.syslog = settings
-        .syslog_enabled
-        .then(|| Syslog::new(settings.syslog_ident.lossy().into_owned(), settings.syslog_facility));
-    drop(target);
+    let syslog = settings.syslog_enabled.then(|| {
+        Mutex::new(Syslog::new(settings.syslog_ident.lossy().into_owned(), settings.syslog_facility))
+    });
+    *TARGET.lock() = Some(Arc::new(Target {
+        file: settings.logfile.set().map(|file| file.path().to_path_buf()),
+        format: settings.log_format,
+        timestamp: settings.log_timestamp_format,
+        syslog,
+    }));
     THRESHOLD.store(threshold, Ordering::Relaxed);
 }
 
@@ -93,24 +101,35 @@ pub fn set_role(role: Role) {
 ///
 /// A log that can't be written is not an error: there is nowhere to report it.
 pub fn write(level: Level, message: fmt::Arguments<'_>) {
-    let message = message.to_string();
-    let entry =
-        Entry { level, role: ROLE.load(Ordering::Relaxed), now: jiff::Zoned::now(), message: &message };
-    TARGET.lock().write(&entry);
+    let (role, now) = (ROLE.load(Ordering::Relaxed), jiff::Zoned::now());
+    let target = TARGET.lock().get_or_insert_with(|| Arc::new(Target::stdout())).clone();
+    WRITER.write(target, Entry { level, role, now, message: message.to_string() });
 }
 
-struct Entry<'a> {
+/// From now on nobody waits for the log for more than a moment: a thread writes it. Called before anybody is served, and when the
+/// process has gone to the background, if it does.
+pub fn write_by_thread() {
+    WRITER.start();
+}
+
+/// Waits until all messages are written: the process is about to end. A log that stands still does not keep it from that.
+pub fn finish() {
+    WRITER.finish(Duration::from_secs(5));
+}
+
+#[derive(Clone)]
+struct Entry {
     level: Level,
     role: u8,
     now: jiff::Zoned,
-    message: &'a str,
+    message: String,
 }
 
 struct Target {
     file: Option<PathBuf>,
     format: LogFormat,
     timestamp: LogTimestampFormat,
-    syslog: Option<Syslog>,
+    syslog: Option<Mutex<Syslog>>,
 }
 
 impl Target {
@@ -118,10 +137,10 @@ impl Target {
         Self { file: None, format: LogFormat::Legacy, timestamp: LogTimestampFormat::Legacy, syslog: None }
     }
 
-    fn write(&mut self, entry: &Entry<'_>) {
+    fn write(&self, entry: &Entry) {
         self.append(entry.line(self.format, self.timestamp).as_bytes());
-        if let Some(syslog) = &mut self.syslog {
-            syslog.send(entry);
+        if let Some(syslog) = &self.syslog {
+            syslog.lock().send(entry);
         }
     }
 
@@ -138,7 +157,7 @@ impl Target {
     }
 }
 
-impl Entry<'_> {
+impl Entry {
     fn line(&self, format: LogFormat, timestamp: LogTimestampFormat) -> String {
         let (pid, time) = (std::process::id(), self.time(timestamp));
         match format {
@@ -148,7 +167,7 @@ impl Entry<'_> {
             }
             LogFormat::Logfmt => {
                 let level = ["debug", "info", "notice", "warning"][self.level as usize % 4];
-                let message = printable(self.message);
+                let message = printable(&self.message);
                 let role = match self.role {
                     b'X' => "sentinel",
                     b'C' => "RDB/AOF",
@@ -205,7 +224,7 @@ impl Syslog {
         Self { socket: None, ident, facility }
     }
 
-    fn send(&mut self, entry: &Entry<'_>) {
+    fn send(&mut self, entry: &Entry) {
         let message = self.message(entry);
         if self.socket.is_none() {
             self.socket = connect(Self::SOCKET).ok();
@@ -216,7 +235,7 @@ impl Syslog {
         }
     }
 
-    fn message(&self, entry: &Entry<'_>) -> String {
+    fn message(&self, entry: &Entry) -> String {
         let severity = [7, 6, 5, 4][entry.level as usize % 4];
         let mut out = String::new();
         // Writing to a string can't fail.
@@ -245,10 +264,10 @@ fn connect(path: &str) -> io::Result<UnixDatagram> {
 mod tests {
     use super::*;
 
-    fn entry(message: &str) -> Entry<'_> {
+    fn entry(message: &str) -> Entry {
         let now = "2026-11-20T12:30:10.0205+01:00[Europe/Paris]".parse::<jiff::Zoned>();
         let now = now.unwrap_or_else(|_| "2026-11-20T12:30:10.0205+01:00[+01:00]".parse().unwrap());
-        Entry { level: Level::Warning, role: b'M', now, message }
+        Entry { level: Level::Warning, role: b'M', now, message: message.to_owned() }
     }
 
     #[track_caller]
@@ -295,6 +314,7 @@ mod tests {
         settings.loglevel = Loglevel::Nothing;
         configure(&settings);
         crate::log!(Level::Warning, "nor this");
+        finish();
         configure(&Settings::default());
         set_role(Role::Child);
         let text = std::fs::read_to_string(&path).unwrap();

@@ -114,6 +114,7 @@ fn run(origin: &Origin, serve: Serve) -> Result<(), String> {
     if let Err(message) = &result {
         log!(Level::Warning, "{message}");
     }
+    logging::finish();
     result
 }
 
@@ -194,6 +195,7 @@ pub fn serve_until_the_end(
     }
     // Before anybody can ask for the end: SHUTDOWN is served while data are loaded.
     let mut askers = Askers::new(&server, ends, matches!(host, Host::Process(_)))?;
+    logging::write_by_thread();
     let mut threads = Vec::new();
     let (inlets, outlets): (Vec<_>, Vec<_>) = (0..cores).map(|_| mpsc::unbounded_channel()).unzip();
     *server.inlets.write() = inlets;

@@ -105,7 +105,7 @@ fn flushall_takes_a_snapshot_with_it() {
     slow(&mut client);
     check(&mut client, "BGSAVE; FLUSHALL", "Background saving started; OK");
     wait_for(&mut client, "rdb_saves:1");
-    assert!(server.log().contains("called off: FLUSHALL"), "{}", server.log());
+    server.wait_for_log("called off: FLUSHALL");
     server.kill();
     server.restart();
     check(&mut server.client(), "DBSIZE", "0");

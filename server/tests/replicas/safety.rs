@@ -84,7 +84,7 @@ fn a_silent_replica_has_to_go() {
     until("it is cut off", || figure(&mut primary, "connected_slaves") == "0");
     signal(&replica, Signal::CONT);
     assert_equal(&mut primary, &mut replica);
-    assert!(primary.log().contains("Disconnecting timedout replica (streaming sync)"));
+    until("it is told so", || primary.log().contains("Disconnecting timedout replica (streaming sync)"));
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn a_replica_catches_up_from_the_log() {
     write_much(&mut client);
     signal(&replica, Signal::CONT);
     assert_equal(&mut primary, &mut replica);
-    assert!(primary.log().contains("with the append only file"), "{}", primary.log_tail());
+    until("the log says how", || primary.log().contains("with the append only file"));
 
     expect_ok(&mut replica.client(), &["REPLICAOF", "127.0.0.1", "1"]);
     until("the link is down", || figure(&mut primary, "connected_slaves") == "0");
@@ -183,7 +183,7 @@ fn no_end_while_the_log_begins() {
     for line in ["SHUTDOWN", "SHUTDOWN NOSAVE", "SHUTDOWN NOW"] {
         assert_eq!(client.run(line).text(), "ERR Errors trying to SHUTDOWN. Check logs.", "{line}");
     }
-    assert!(primary.log().contains("Writing initial AOF, can't exit."), "{}", primary.log_tail());
+    until("the log says why", || primary.log().contains("Writing initial AOF, can't exit."));
     client.send(&["SHUTDOWN", "NOSAVE", "FORCE"]).expect("sent");
     until("it ends", || primary.exited().is_some());
 }
@@ -226,7 +226,7 @@ fn a_replica_that_asks_is_sent_away() {
                 "== CRITICAL == This master is sending an error to its replica: '-ERR Replica can't interact with the keyspace' \
                  after processing the command '{name}'"
             );
-            assert!(primary.log().contains(&critical), "{}", primary.log());
+            until("it is critical", || primary.log().contains(&critical));
         }
     }
 }

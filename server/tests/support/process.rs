@@ -157,6 +157,16 @@ impl Server {
             .unwrap_or_default()
     }
 
+    /// Waits until the log says this: a thread writes it, and what it writes may be a moment behind.
+    #[track_caller]
+    pub fn wait_for_log(&self, text: &str) {
+        let start = Instant::now();
+        while !self.log().contains(text) {
+            assert!(start.elapsed() < Duration::from_secs(30), "{text} is not in:\n{}", self.log_tail());
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     pub fn log_tail(&self) -> String {
         let log = self.log();
         let lines: Vec<_> = log.lines().collect();
