@@ -5,7 +5,7 @@ use crate::connection::Buffers;
 use crate::core::Arrival;
 use crate::log;
 use crate::logging::Level;
-use crate::server::{Phase, Server};
+use crate::server::Server;
 use rustix::net::{SocketFlags, acceptfrom_with};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -120,8 +120,8 @@ async fn accept_one(
             }
             None => place(server, core, Accepted::Unix(socket.into()), buffers),
         },
-        // The sockets have been closed.
-        Ok(Err(_)) if *server.phase.borrow() == Phase::Ending => std::future::pending().await,
+        // Nobody listens there any more: the node ends, or other sockets are on their way here.
+        Ok(Err(error)) if error.kind() == std::io::ErrorKind::InvalidInput => std::future::pending().await,
         Ok(Err(error)) => refused(&error).await,
         // Nobody is waiting any more.
         Err(_) => {}

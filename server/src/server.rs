@@ -277,9 +277,9 @@ impl Server {
     /// Begins the end: SHUTDOWN, SIGTERM, SIGINT.
     pub fn shut_down(&self) {
         self.node.scripts.busy.end_all();
-        self.phase.send_replace(Phase::Ending);
         // Before the connection that asked for it is closed: whoever sees that finds nobody here.
         crate::listen::close_all(self);
+        self.phase.send_replace(Phase::Ending);
     }
 }
 

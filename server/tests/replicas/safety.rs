@@ -191,10 +191,10 @@ fn no_end_while_the_log_begins() {
 /// Who sees that the node has closed its connection finds nobody there any more.
 #[test]
 fn nobody_is_let_in_when_it_ends() {
-    for _ in 0..10 {
+    for turn in 0..10 {
         let mut primary = primary(&[]);
         let mut client = primary.client();
-        client.send(&["SHUTDOWN", "NOSAVE"]).expect("sent");
+        client.send(&["SHUTDOWN", ["SAVE", "NOSAVE"][turn % 2]]).expect("sent");
         assert!(client.receive().is_err(), "closed");
         let refused = std::net::TcpStream::connect(primary.address()).expect_err("refused");
         assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
