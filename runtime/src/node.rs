@@ -298,6 +298,12 @@ impl Node {
         self.settings.store(Arc::new(settings));
     }
 
+    /// Whether what is in the log up to this offset is on the disk, and would be found there by a start. A log that is being
+    /// turned on is not: it counts for nothing until its first base is there.
+    pub fn is_synced(&self, offset: u64) -> bool {
+        self.journal.has_file() && self.journal.synced() >= offset && !self.log.is_beginning()
+    }
+
     /// Leaves a command that changes nothing for those who follow the log: a message. As [`Held::leave`], for who holds nothing.
     pub fn leave(&self, db: usize, args: &[&[u8]]) {
         let mut effects = Effects::new(true);

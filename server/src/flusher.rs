@@ -114,7 +114,7 @@ impl Flusher {
         waiting.retain(|(until, waker)| {
             let waits = match until {
                 Until::Acknowledged(offset) => journal.verdict(*offset) == Verdict::Wait,
-                Until::Synced(offset) => journal.has_file() && journal.synced() < *offset,
+                Until::Synced(offset) => journal.has_file() && !self.node.is_synced(*offset),
             };
             if !waits {
                 waker.wake_by_ref();

@@ -143,10 +143,10 @@ impl SyncWait {
 
     /// Whether this node has synced it, and how many replicas have it, or have synced it.
     fn reached(&self, node: &Node) -> (bool, i64) {
-        let (journal, links) = (node.journal(), &node.replication().served);
+        let links = &node.replication().served;
         let replicas =
             if self.on_disk { links.count_synced(self.offset) } else { links.count_having(self.offset) };
-        (journal.has_file() && journal.synced() >= self.offset, replicas as i64)
+        (node.is_synced(self.offset), replicas as i64)
     }
 }
 

@@ -99,7 +99,7 @@ fn wait_aof(
     if node.replication().is_replica() {
         return Err(NOT_HERE);
     }
-    if local > 0 && !node.journal().has_file() {
+    if local > 0 && !session.server.settings().appendonly {
         return Err(CommandError::text(NO_LOG));
     }
     let sync = SyncWait { on_disk: true, offset: session.journaled, local: local > 0, replicas };

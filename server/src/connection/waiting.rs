@@ -186,7 +186,8 @@ impl<S: Socket> Connection<S> {
             let reading = self.input.len() < AHEAD_MAX;
             let mut acknowledged = pin!(node.replication().served.acknowledged().notified());
             let event = poll_fn(|cx| {
-                if sync.local {
+                // Without a file this connection hears of it when there is one.
+                if sync.local && node.journal().has_file() {
                     self.buffers.flusher.wait(Until::Synced(sync.offset), &mut asked, cx.waker());
                 }
                 if acknowledged.as_mut().poll(cx).is_ready() {

@@ -148,6 +148,8 @@ fn rewrite_ended(server: &Arc<Server>, result: Result<Written, RewriteError>) {
             log!(Level::Warning, "Background AOF rewrite error: {error}");
         }
     }
+    // Whoever waits for a log that has just begun to count.
+    server.wake_blocked();
 }
 
 /// `CONFIG SET appendonly`, once it is in force.

@@ -89,6 +89,39 @@ fn it_ends_when_the_log_is_turned_off() {
     );
 }
 
+/// Until its first base is there a log would not be found by a start, however well it is synced.
+#[test]
+fn it_waits_until_a_log_that_begins_counts() {
+    let mut server =
+        Server::baton(&[("save", ""), ("rdb-key-save-delay", "60000000"), ("appendfsync", "always")]);
+    let (client, other) = (&mut server.client(), &mut server.client());
+    check(client, "SET k v; BGSAVE", "+Background saving started");
+    // It cannot begin before that has ended.
+    check(client, "CONFIG SET appendonly yes; INCR n; WAITAOF 1 0 50", "[:0, :0]");
+    client.send(&["WAITAOF", "1", "0", "0"]).unwrap();
+    let wait_for = |other: &mut Client, line: &str| {
+        while !other.run("INFO everything").text().contains(&format!("\r\n{line}\r\n")) {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    };
+    wait_for(other, "blocked_clients:1");
+    check(other, "BGSAVE CANCEL", "+Background saving cancelled");
+    wait_for(other, "aof_rewrite_in_progress:1");
+    check(other, "INCR n; WAITAOF 1 0 50", "[:0, :0]");
+    assert!(other.run("INFO clients").text().contains("\r\nblocked_clients:1\r\n"));
+    // The key whose turn it is has begun to wait.
+    check(other, "CONFIG SET rdb-key-save-delay 0; CONFIG SET appendonly no", "+OK");
+    assert!(client.receive().unwrap().is_error());
+    wait_for(other, "aof_rewrite_in_progress:0");
+    client.send(&["WAITAOF", "0", "0", "0"]).unwrap();
+    assert_eq!(format!("{:?}", client.receive().unwrap()), "[:0, :0]");
+    check(other, "CONFIG SET appendonly yes; INCR n; WAITAOF 1 0 0", "[:1, :0]");
+    server.kill();
+    server.set("appendonly", "yes");
+    server.restart();
+    assert_eq!(server.client().run("GET n"), Reply::bulk("3"));
+}
+
 #[test]
 fn replies_keep_their_order_whether_they_wait_or_not() {
     for policy in ["always", "everysec"] {

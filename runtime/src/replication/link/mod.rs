@@ -495,7 +495,7 @@ impl Worker {
         let offset = journal.pushed().to_string();
         let synced = journal.synced().to_string();
         let mut args: Vec<&[u8]> = vec![b"REPLCONF", b"ACK", offset.as_bytes()];
-        if journal.has_file() {
+        if journal.has_file() && !self.node.log.is_beginning() {
             args.extend([&b"FACK"[..], synced.as_bytes()]);
         }
         let mut bytes = Vec::new();
