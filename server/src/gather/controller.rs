@@ -8,6 +8,9 @@
 //!    `-- room for a while: fewer at once; nothing to do: one
 //! ```
 //!
+//! A trial in vain costs its clients a third of a second of slower answers. So what it has shown is remembered over silence, too,
+//! and forgotten little by little: loads come in bursts, and most are like the one before.
+//!
 //! | a sample is | when                                                                                     |
 //! |-------------|------------------------------------------------------------------------------------------|
 //! | full        | the loops run nearly all of the time, get their processors, and others of them are idle  |
@@ -66,8 +69,10 @@ const FEWER_GAIN: f64 = 0.95;
 /// Samples until the next trial of a kind after one that was in vain; doubled each time.
 const HOLD: u32 = 20;
 const HOLD_DOUBLINGS_MAX: u32 = 6;
-/// After so many samples with nothing to do, whatever comes is new.
+/// After so many samples with nothing to do one loop serves.
 const QUIET_MIN: u32 = 10;
+/// After each so many of them the next trial is put off for half as long: what comes may be another load.
+const QUIET_FORGETS: u32 = 200;
 
 /// Decides how many loops serve. See the [module](self).
 #[derive(Clone, Debug, PartialEq)]
@@ -106,6 +111,11 @@ impl Hold {
         self.samples = HOLD << self.doublings;
         self.doublings = (self.doublings + 1).min(HOLD_DOUBLINGS_MAX);
     }
+
+    fn forget_half(&mut self) {
+        self.samples /= 2;
+        self.doublings = self.doublings.saturating_sub(1);
+    }
 }
 
 const STEADY: Phase = Phase::Steady { full: 0, waiting: 0, roomy: 0 };
@@ -132,6 +142,12 @@ impl Controller {
     /// Begins anew with so many, by which somebody else decided.
     pub fn restart(&mut self, active: usize) {
         *self = Self { active: active.clamp(1, self.most), ..Self::new(self.most) };
+    }
+
+    /// Nobody has looked for a while: begins anew, but for what trials have shown.
+    pub fn resume(&mut self) {
+        self.settle(1);
+        (self.rate, self.quiet) = (0.0, 0);
     }
 
     /// Whether the last sample may be followed by one that has more loops serve.
@@ -211,15 +227,20 @@ impl Controller {
         self.phase = STEADY;
     }
 
-    /// Nothing to do: whatever was learned is forgotten after a while, for the next load may be another.
+    /// Nothing to do: one loop is enough after a while.
     fn is_quiet(&mut self, sample: &Sample) -> bool {
         if sample.ran + sample.waited > 0.02 * self.active as f64 {
             self.quiet = 0;
             return false;
         }
-        self.quiet += 1;
+        self.quiet = self.quiet.saturating_add(1);
         if self.quiet >= QUIET_MIN {
-            *self = Self { quiet: self.quiet, ..Self::new(self.most) };
+            self.settle(1);
+            self.rate = 0.0;
+        }
+        if self.quiet.is_multiple_of(QUIET_FORGETS) {
+            self.more.forget_half();
+            self.fewer.forget_half();
         }
         true
     }
@@ -386,12 +407,35 @@ mod tests {
     }
 
     #[test]
-    fn silence_gathers_and_forgets() {
+    fn silence_gathers_at_once_and_forgets_little_by_little() {
         let mut controller = grown(4);
-        controller.more.in_vain();
+        (0..4).for_each(|_| controller.more.in_vain());
         let silent = sample(0.0, 0.0, 4.0, 0.0);
         assert_eq!(run(&mut controller, 9, silent), [2; 9]);
         assert_eq!(run(&mut controller, 1, silent), [1]);
+        assert_eq!(controller.more, Hold { samples: 8 * HOLD - 10, doublings: 4 });
+        run(&mut controller, QUIET_FORGETS as usize, silent);
+        assert_eq!(controller.more, Hold { samples: 0, doublings: 3 });
+        run(&mut controller, 3 * QUIET_FORGETS as usize, silent);
         assert_eq!(controller.more, Hold::default());
+    }
+
+    #[test]
+    fn a_load_in_bursts_is_not_tried_again_with_each_of_them() {
+        let mut controller = Controller::new(2);
+        let mut spread = 0;
+        for _ in 0..20 {
+            let (mut before, full) = (controller.active(), sample(1.0, 0.0, 1.0, 100.0));
+            for _ in 0..12 {
+                // As much with two as with one.
+                controller.on(&Sample { ran: controller.active() as f64, ..full });
+                spread += usize::from(controller.active() > before);
+                before = controller.active();
+            }
+            run(&mut controller, 15, sample(0.0, 0.0, 2.0, 0.0));
+            controller.resume();
+            assert_eq!(controller.active(), 1);
+        }
+        assert!((2..8).contains(&spread), "{spread} of 20");
     }
 }

@@ -209,7 +209,7 @@ impl Watched {
         let mut look = Look { at: now, times, commands, reads, idle_s: None, helped };
         let last = self.last.take();
         if last.as_ref().is_some_and(|last| now - last.at >= LOOK_MAX) {
-            self.controller.restart(1);
+            self.controller.resume();
         } else if let Some(last) = last {
             let elapsed_s = (now - last.at).as_secs_f64();
             let ran_s = times.ran.saturating_sub(last.times.ran).as_secs_f64();
