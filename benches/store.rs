@@ -1,5 +1,6 @@
 //! One call of a `Store`: what a program pays that links it. `get` and `set` go the short way, `run` looks a command up by
-//! its name and reads its reply; the difference is what that costs. With two threads the time per call should be little more
+//! its name and reads its reply; the difference is what that costs; `set written` has a log that the system has when the call
+//! returns. With two threads the time per call should be little more
 //! than half, as long as there are processors for them: if it is not, they meet at batons or at a cache line.
 
 use baton::Store;
@@ -24,6 +25,12 @@ fn one_thread(c: &mut Criterion) {
     c.bench_function("store/get", |b| b.iter(|| black_box(store.get(picks.next_key()))));
     c.bench_function("store/with", |b| b.iter(|| black_box(store.with(picks.next_key(), <[u8]>::len))));
     c.bench_function("store/set", |b| b.iter(|| black_box(store.set(picks.next_key(), VALUE))));
+    let dir = tempfile::tempdir_in(".").expect("a place for files");
+    let written = Store::builder().open(dir.path()).expect("an empty directory opens");
+    c.bench_function("store/set written", |b| {
+        b.iter(|| black_box(written.set(picks.next_key(), VALUE)));
+    });
+    drop(written);
     c.bench_function("store/incr", |b| b.iter(|| black_box(store.incr("counter"))));
     c.bench_function("store/run get", |b| {
         b.iter(|| black_box(store.run([&b"GET"[..], picks.next_key()])));
