@@ -23,7 +23,7 @@ use parking_lot::MutexGuard;
 use smallvec::SmallVec;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Who gives a command.
 pub trait Identity: Send + Sync {
@@ -100,6 +100,8 @@ pub struct Held<'n> {
     leaves_deferred: bool,
     /// The time that access clocks show, of a replay.
     clock_ms: Option<i64>,
+    /// What TIME says, once it has been asked.
+    time: Option<Duration>,
     /// Nothing of a primary's stream is half applied: let go after the batons.
     _whole: Option<MutexGuard<'n, ()>>,
 }
@@ -122,6 +124,7 @@ impl<'n> Held<'n> {
             forgets: false,
             leaves_deferred: false,
             clock_ms: None,
+            time: None,
             _whole: None,
         }
     }
@@ -140,6 +143,12 @@ impl<'n> Held<'n> {
     /// The time at which the batons were taken.
     pub fn now_ms(&self) -> i64 {
         self.now_ms
+    }
+
+    /// The time since 1970 that TIME says. It stands still from the first time that somebody asks, as that of keys does: a script
+    /// or a transaction happens in one moment.
+    pub fn time(&mut self) -> Duration {
+        *self.time.get_or_insert_with(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
     }
 
     /// Works at a time before all: a replay, for which nothing is over yet. Clocks and times to live count from the present.

@@ -14,6 +14,7 @@ use baton_engine::number::parse_i64;
 use baton_engine::reply::Reply;
 use std::fmt::Write as _;
 use std::sync::atomic::Ordering;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 pub const COMMANDS: &[Command] = &[
     Command {
@@ -51,8 +52,11 @@ pub const COMMANDS: &[Command] = &[
 
 pub const HANDLERS: &[(&str, Handler)] = &[("time", time), ("shutdown", shutdown), ("lolwut", lolwut)];
 
-fn time(session: &mut Session, _: &[&[u8]], _: Option<&mut Held<'_>>) -> Result<Flow, CommandError> {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+fn time(session: &mut Session, _: &[&[u8]], held: Option<&mut Held<'_>>) -> Result<Flow, CommandError> {
+    let now = match held {
+        Some(held) => held.time(),
+        None => SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
+    };
     session.out.array(2);
     session.out.bulk_integer(now.as_secs() as i64);
     session.out.bulk_integer(i64::from(now.subsec_micros()));

@@ -43,6 +43,23 @@ fn commands_of_the_node_are_queued_too() {
     );
 }
 
+/// As in Redis since 7.2: what happens at once happens at one time.
+#[test]
+fn time_stands_still_in_transactions_and_scripts() {
+    let mut server = server();
+    let mut client = server.client();
+    check(&mut client, "MULTI; TIME; DEBUG SLEEP 0.01; TIME", "+OK +QUEUED +QUEUED +QUEUED");
+    let replies = client.run("EXEC");
+    let replies = replies.elements().expect("replies");
+    assert_eq!(replies[0], replies[2]);
+    let script = "local before = redis.call('time')
+        for n = 1, 1000000 do end
+        local after = redis.call('time')
+        return before[1] == after[1] and before[2] == after[2]";
+    assert_eq!(client.call(&["EVAL", script, "0"]).integer(), Some(1));
+    assert_ne!(client.call(&["EVAL", "return redis.call('time')", "0"]), replies[0]);
+}
+
 #[test]
 fn what_is_refused_while_queueing_breaks_it() {
     let mut server = server();
