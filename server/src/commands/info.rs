@@ -327,6 +327,11 @@ fn clients(facts: &Facts<'_>, out: &mut String) {
 fn memory_section(facts: &Facts<'_>, out: &mut String) {
     let backlog = facts.server.node.replication().backlog();
     let stream_bytes = backlog.map_or(0, |backlog| backlog.memory());
+    // What is kept beyond the size that was asked for is kept for replicas, if there are any.
+    let for_replicas = match facts.server.node.replication().served.count() {
+        0 => 0,
+        _ => stream_bytes.saturating_sub(facts.settings.repl_backlog_size as usize),
+    };
     let (server, settings) = (facts.server, facts.settings);
     let usage = &facts.usage;
     let (used, rss, total) = (usage.used, usage.resident, memory::system_total());
@@ -376,9 +381,9 @@ fn memory_section(facts: &Facts<'_>, out: &mut String) {
         "mem_fragmentation_ratio": format_args!("{:.2}", usage.fragmentation()),
         "mem_fragmentation_bytes": usage.fragmentation_bytes(),
         "mem_not_counted_for_evict": server.node.not_counted_for_eviction(),
-        "mem_replication_backlog": stream_bytes.min(facts.settings.repl_backlog_size as usize),
+        "mem_replication_backlog": stream_bytes - for_replicas,
         "mem_total_replication_buffers": stream_bytes,
-        "mem_clients_slaves": stream_bytes.saturating_sub(facts.settings.repl_backlog_size as usize),
+        "mem_clients_slaves": for_replicas,
         "mem_clients_normal": usage.clients,
         "mem_cluster_links": 0,
         "mem_aof_buffer": server.node.journal().figures().pending_bytes,

@@ -70,6 +70,7 @@ fn a_replica_that_does_not_read() {
         expect_ok(&mut client, &["SET", "k", &value]);
         figure(&mut primary, "connected_slaves") == "0"
     });
+    until("nothing is kept for it", || figure(&mut primary, "mem_clients_slaves") == "0");
     signal(&replica, Signal::CONT);
     assert_equal(&mut primary, &mut replica);
     assert_eq!(figure(&mut primary, "client_output_buffer_limit_disconnections"), "1");
