@@ -4,7 +4,7 @@
 
 use crate::context::Context;
 use crate::error::CommandError;
-use crate::number::parse_i64;
+use crate::number::{parse_i64, parse_prefix};
 use crate::reply::Reply;
 
 /// How many arguments a command takes, its name included.
@@ -472,12 +472,13 @@ impl KeySpec {
                 (begin, last, step)
             }
             Find::KeyNum { at, first, step } => {
-                let count = args.get(begin + at).and_then(|n| parse_i64(n.as_ref())).ok_or(INVALID)?;
+                let text = args.get(begin + at).ok_or(INVALID)?.as_ref();
                 let first = begin + first;
                 let left = args.len().saturating_sub(first).div_ceil(step.max(1));
-                if count < 0 || count as u64 > left as u64 {
-                    return Err(INVALID);
-                }
+                let fits = |count: &i64| (0..=left as i64).contains(count);
+                // Redis looks for keys a second time, less strictly, before it gives up.
+                let loosely = || Some(i64::from(parse_prefix(text)));
+                let count = parse_i64(text).filter(fits).or_else(loosely).filter(fits).ok_or(INVALID)?;
                 (first, first as i64 + (count - 1) * step as i64, step)
             }
             Find::Unknown => return Ok(()),

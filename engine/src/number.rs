@@ -47,6 +47,22 @@ pub fn parse_i64(text: &[u8]) -> Option<i64> {
     }
 }
 
+/// Reads the integer that a text begins with, as `atoi` of C does where `int` has 32 bits: spaces and a sign may stand in front of
+/// it and anything behind it, 0 is what there is without any digits, and of large ones the low bits remain.
+pub fn parse_prefix(text: &[u8]) -> i32 {
+    let text = text.trim_ascii_start();
+    let (negative, digits) = match text {
+        [b'-', rest @ ..] => (true, rest),
+        [b'+', rest @ ..] => (false, rest),
+        _ => (false, text),
+    };
+    let digits = digits.iter().map_while(|c| char::from(*c).to_digit(10));
+    let more = |value: i64, digit: u32| value.saturating_mul(10).saturating_add(i64::from(digit));
+    let less = |value: i64, digit: u32| value.saturating_mul(10).saturating_sub(i64::from(digit));
+    // As `strtol` and then the conversion to `int`.
+    (if negative { digits.fold(0, less) } else { digits.fold(0, more) }) as i32
+}
+
 /// Reads an unsigned integer as the parts of stream ids are read: leading zeros and a plus sign are allowed.
 #[inline]
 pub fn parse_u64(text: &[u8]) -> Option<u64> {
@@ -643,6 +659,24 @@ fn write_shifted(mantissa: u64, shift: u32, out: &mut Vec<u8>) {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn prefixes() {
+        for (text, wanted) in [
+            ("1.5", 1),
+            (" +12x", 12),
+            ("\t-3", -3),
+            ("007", 7),
+            ("", 0),
+            ("x1", 0),
+            ("- 1", 0),
+            ("4294967297", 1),
+            ("99999999999999999999", -1),
+            ("-99999999999999999999", 0),
+        ] {
+            assert_eq!(parse_prefix(text.as_bytes()), wanted, "{text:?}");
+        }
+    }
 
     #[test]
     fn integers_are_canonical() {

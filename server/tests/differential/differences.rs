@@ -6,6 +6,7 @@
 use super::args::Words;
 use super::compare::Compare;
 use crate::support::client::Reply;
+use baton_engine::number::{parse_i64, parse_prefix};
 
 pub struct Difference {
     pub reason: &'static str,
@@ -117,6 +118,16 @@ pub const DIFFERENCES: &[Difference] = &[
         applies: |words, left, right| {
             is(words, 1, "GETKEYSANDFLAGS")
                 && is(words, 2, "SINTERSTORE")
+                && Compare::SameLength.agrees(left, right)
+        },
+    },
+    Difference {
+        reason: "Where the number of keys is none, but begins with one, Redis finds the keys all the same, and does not know any \
+                 more what is done with them",
+        applies: |words, left, right| {
+            let begins_with_one = |n: &Vec<u8>| parse_i64(n).is_none() && parse_prefix(n) > 0;
+            is(words, 1, "GETKEYSANDFLAGS")
+                && words.iter().skip(3).take(2).any(begins_with_one)
                 && Compare::SameLength.agrees(left, right)
         },
     },
