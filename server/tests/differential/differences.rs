@@ -147,6 +147,16 @@ pub const DIFFERENCES: &[Difference] = &[
         },
     },
     Difference {
+        reason: "Valkey: other texts of errors, whose length the script has returned",
+        applies: |words, left, right| {
+            let (Reply::Integer(left), Reply::Integer(right)) = (left, right) else { return false };
+            let name = words[0].to_ascii_uppercase();
+            let longer =
+                |(newer, older): &(&str, &str)| older.len() as i64 - newer.len() as i64 == right - left;
+            (name.starts_with(b"EVAL") || name.starts_with(b"FCALL")) && SCRIPT_TEXTS.iter().any(longer)
+        },
+    },
+    Difference {
         reason: "Valkey: other texts of errors, which the script has packed or counted",
         applies: |_, left, right| {
             let (left, right) = (format!("{left:?}"), format!("{right:?}"));
