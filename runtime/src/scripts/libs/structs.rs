@@ -96,8 +96,8 @@ impl Format {
                 self.align = align as usize;
             }
             other => {
-                let why = format!("invalid format option '{}'", char::from(other));
-                return Err(stack.bad_argument(1, &why));
+                // As it came: it may be a part of a letter.
+                return Err(stack.bad_argument(1, [b"invalid format option '", &[other][..], b"'"].concat()));
             }
         }
         Ok(())

@@ -26,7 +26,13 @@ impl From<&'static str> for Raise {
 
 impl From<String> for Raise {
     fn from(text: String) -> Self {
-        Self::Text(Cow::Owned(text.into_bytes()))
+        text.into_bytes().into()
+    }
+}
+
+impl From<Vec<u8>> for Raise {
+    fn from(text: Vec<u8>) -> Self {
+        Self::Text(Cow::Owned(text))
     }
 }
 

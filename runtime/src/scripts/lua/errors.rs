@@ -20,8 +20,8 @@ impl Stack<'_> {
     }
 
     /// The refusal of an argument, in the words of Lua.
-    pub(in crate::scripts) fn bad_argument(&self, at: i32, why: &str) -> Raise {
-        let mut at = at;
+    pub(in crate::scripts) fn bad_argument(&self, at: i32, why: impl AsRef<[u8]>) -> Raise {
+        let (mut at, why) = (at, why.as_ref());
         let info = self.look_up(0, c"n").filter(|info| !info.name.is_null());
         let (name, is_method) = match &info {
             None => (Cow::Borrowed("?"), false),
@@ -34,14 +34,14 @@ impl Stack<'_> {
         if is_method {
             at -= 1;
             if at == 0 {
-                return format!("calling '{name}' on bad self ({why})").into();
+                return [format!("calling '{name}' on bad self (").as_bytes(), why, b")"].concat().into();
             }
         }
-        format!("bad argument #{at} to '{name}' ({why})").into()
+        [format!("bad argument #{at} to '{name}' (").as_bytes(), why, b")"].concat().into()
     }
 
     fn wrong_kind(&self, at: i32, wanted: &str) -> Raise {
-        self.bad_argument(at, &format!("{wanted} expected, got {}", self.kind_name(at)))
+        self.bad_argument(at, format!("{wanted} expected, got {}", self.kind_name(at)))
     }
 
     /// An argument that has to be a string.

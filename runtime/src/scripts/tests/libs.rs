@@ -132,6 +132,10 @@ fn structs() {
             "ERR user_script:1: bad argument #1 to 'pack' (invalid format option 'y')..",
         ),
         (
+            "local ok, err = pcall(struct.pack, '\\195\\169', 1) return err",
+            r"'bad argument #1 to \'?\' (invalid format option \'\xc3\')'",
+        ),
+        (
             "return struct.unpack('I4', 'abc')",
             "ERR user_script:1: bad argument #2 to 'unpack' (data string too short)..",
         ),
