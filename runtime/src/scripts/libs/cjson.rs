@@ -118,7 +118,7 @@ fn integer_option(
     if is_given(stack, at, arguments) {
         let value = stack.number_argument(at)?;
         if !(f64::from(min)..=f64::from(max)).contains(&value.trunc()) {
-            return Err(stack.bad_argument(at, &format!("expected integer between {min} and {max}")));
+            return Err(stack.bad_argument(at, format!("expected integer between {min} and {max}")));
         }
         *setting = value as i32;
     }
@@ -133,7 +133,7 @@ fn boolean_option(stack: &mut Stack<'_>, at: i32, arguments: i32, setting: &mut 
             Kind::Boolean => stack.boolean(at),
             _ => {
                 let text = String::from_utf8_lossy(stack.string_argument(at)?).into_owned();
-                return Err(stack.bad_argument(at, &format!("invalid option '{text}'")));
+                return Err(stack.bad_argument(at, format!("invalid option '{text}'")));
             }
         };
     }
