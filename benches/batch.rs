@@ -3,12 +3,8 @@
 
 use baton::batch::Call;
 use baton::held::{Identity, Who};
-use baton::registry::Registry;
-use baton::replication::identity::ReplId;
-use baton::{Node, NodeOptions};
-use baton_benches::{VALUE, key};
+use baton_benches::{VALUE, key, node};
 use baton_engine::random::Rng;
-use baton_engine::settings::Settings;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
 use std::sync::Arc;
@@ -31,16 +27,7 @@ impl Identity for Bench {
 }
 
 fn batch(c: &mut Criterion) {
-    let node = Node::new(NodeOptions {
-        cores: 2,
-        settings: Settings::default(),
-        hash_seed: [1, 2, 3, 4],
-        seed: 5,
-        replication_id: ReplId::from_random([6; 20]),
-        registry: Registry::new(&[]),
-        used_memory: |_| 0,
-        storage: Arc::new(baton::storage::RealStorage),
-    });
+    let node = node();
     // As while one loop serves.
     node.has_one_thread.store(true, Ordering::Relaxed);
     let who =

@@ -3,27 +3,12 @@
 //! command over two cores. `move` gives a slot to another core and back: should it grow with the keys of the slot,
 //! somebody copies.
 
-use baton::registry::Registry;
-use baton::replication::identity::ReplId;
-use baton::{Node, NodeOptions};
-use baton_engine::settings::Settings;
+use baton::Node;
+use baton_benches::node;
 use criterion::{Criterion, criterion_group, criterion_main};
 use std::hint::black_box;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-
-fn node() -> Arc<Node> {
-    Node::new(NodeOptions {
-        cores: 2,
-        settings: Settings::default(),
-        hash_seed: [1, 2, 3, 4],
-        seed: 5,
-        replication_id: ReplId::from_random([6; 20]),
-        registry: Registry::new(&[]),
-        used_memory: |_| 0,
-        storage: std::sync::Arc::new(baton::storage::RealStorage),
-    })
-}
 
 fn take(node: &Arc<Node>, cores: &[usize]) {
     black_box(node.hold(|_| cores.iter().copied().collect()).now_ms());

@@ -1,6 +1,9 @@
 //! What the benches share: an engine filled with keys, and a seeded choice among them.
 #![deny(missing_docs)]
 
+use baton::registry::Registry;
+use baton::replication::identity::ReplId;
+use baton::{Node, NodeOptions};
 use baton_engine::command::Command;
 use baton_engine::commands;
 use baton_engine::context::{Caller, Context};
@@ -10,6 +13,7 @@ use baton_engine::keyspace::{Keyspace, Shard};
 use baton_engine::random::Rng;
 use baton_engine::reply::Out;
 use baton_engine::settings::Settings;
+use std::sync::Arc;
 
 /// The allocator of the binary: another one would answer another question.
 #[global_allocator]
@@ -26,6 +30,20 @@ pub fn key(n: usize) -> Vec<u8> {
 /// The row of a command.
 pub fn command(name: &str) -> &'static Command {
     commands::find(&[name.as_bytes()]).unwrap_or_else(|| panic!("no such command: {name}"))
+}
+
+/// An empty node of two cores, without a limit of memory.
+pub fn node() -> Arc<Node> {
+    Node::new(NodeOptions {
+        cores: 2,
+        settings: Settings::default(),
+        hash_seed: [1, 2, 3, 4],
+        seed: 5,
+        replication_id: ReplId::from_random([6; 20]),
+        registry: Registry::new(&[]),
+        used_memory: |_| 0,
+        storage: Arc::new(baton::storage::RealStorage),
+    })
 }
 
 /// One shard that owns all slots.
